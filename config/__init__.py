@@ -1,0 +1,5 @@
+"""What the operator chooses, and what every process builds once at its start.
+
+Settings, log set-up, queue names, the Celery application (without tasks) and the only factory of Redis and
+AWS clients. Nothing here knows what a message is.
+"""

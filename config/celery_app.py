@@ -1,0 +1,62 @@
+"""The Celery application, without tasks: they are in worker/tasks.py.
+
+A task is only a nudge, the spool is the truth (docs/guarantees.md). So everything that would make Celery keep mail
+is off: early ack, no prefetch, no results, no ETA, ids only in arguments, since Flower shows those.
+"""
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from config.queues import ALL_QUEUES, EVENTS_QUEUE, KEY_PREFIX, PROCESS_QUEUE
+from config.settings import Settings
+
+PROCESS_TASK = "process"
+PUBLISH_TASK = "publish"
+
+# A task takes its messages through all steps; SES calls have limits of their own. These limits only catch bugs.
+SOFT_LIMIT_SECONDS = 600
+HARD_LIMIT_SECONDS = 660
+
+
+def make_celery(settings: Settings, *, pool: str = "worker.process:MailPool") -> Celery:
+    """The application that `celery -A worker.app` finds; also used by the nudge to build its messages."""
+    app = Celery("mailsluice", broker=broker_url(settings.broker_url), set_as_current=False)
+    app.conf.update(_options(settings, pool))
+    return app
+
+
+def broker_url(url: str) -> str:
+    """Kombu's name for the same server: it calls a unix socket redis+socket."""
+    return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url
+
+
+def _options(settings: Settings, pool: str) -> dict[str, Any]:
+    return {
+        "broker_transport_options": {"global_keyprefix": KEY_PREFIX, "socket_connect_timeout": 5},
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_queues": [Queue(name, routing_key=name) for name in ALL_QUEUES],
+        "task_default_queue": PROCESS_QUEUE,
+        "task_default_exchange": PROCESS_QUEUE,
+        "task_default_routing_key": PROCESS_QUEUE,
+        "task_routes": {PUBLISH_TASK: {"queue": EVENTS_QUEUE, "routing_key": EVENTS_QUEUE}},
+        "task_create_missing_queues": False,
+        "task_acks_late": False,
+        "task_ignore_result": True,
+        "task_send_sent_event": False,
+        "task_soft_time_limit": SOFT_LIMIT_SECONDS,
+        "task_time_limit": HARD_LIMIT_SECONDS,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "worker_pool": pool,
+        "worker_concurrency": settings.worker.threads,
+        "worker_disable_prefetch": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "enable_utc": True,
+        "timezone": "UTC",
+    }

@@ -1,0 +1,45 @@
+"""The simulator as an aiohttp application: which path goes to which handler."""
+
+import time
+
+from aiohttp import web
+
+from simulator import controls, pages, sends
+from simulator.settings import SimulatorSettings
+from simulator.simulated import SIMULATED, build
+
+
+def make_app(settings: SimulatorSettings) -> web.Application:
+    """A new simulated account, not yet listening."""
+    app = web.Application(client_max_size=settings.max_request_bytes)
+    app[SIMULATED] = build(settings, time.monotonic, time.time)
+    app.on_shutdown.append(_let_everybody_go)
+    app.add_routes(
+        [
+            web.post("/", sends.answer_query),
+            web.post("/v2/email/outbound-emails", sends.answer_send_email),
+            web.get("/v2/email/account", sends.answer_get_account),
+            web.route("*", "/v2/{path:.*}", sends.answer_unknown_rest),
+            web.get("/healthz", controls.healthz),
+            web.get("/ledger", controls.ledger),
+            web.get("/ledger/count", controls.ledger_count),
+            web.get("/messages/{ses_message_id}", controls.message),
+            web.get("/violations", controls.violations),
+            web.get("/faults", controls.get_faults),
+            web.put("/faults", controls.put_faults),
+            web.delete("/faults", controls.delete_faults),
+            web.get("/settings", controls.get_settings),
+            web.put("/settings", controls.put_settings),
+            web.post("/save", controls.save),
+            web.get("/", pages.list_messages),
+            web.get("/view/{ses_message_id}", pages.view_message),
+            web.get("/view/{ses_message_id}/source", pages.view_source),
+            web.get("/view/{ses_message_id}/parts/{number}", pages.download_part),
+        ]
+    )
+    return app
+
+
+async def _let_everybody_go(app: web.Application) -> None:
+    """Hanging calls must not hold up the end."""
+    app[SIMULATED].release.set()

@@ -1,0 +1,40 @@
+"""How SES says no: one row for each kind of refusal, in the form of both wires.
+
+Codes and statuses are those of the botocore models (ses 2010-12-01, sesv2 2019-09-27) and of recorded answers.
+The texts stand where the check is made.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A kind of error answer: its code and HTTP status on the v1 (Query) and the v2 (rest-json) wire."""
+
+    query_code: str
+    query_status: int
+    rest_code: str
+    rest_status: int
+
+
+INVALID = Refusal("InvalidParameterValue", 400, "BadRequestException", 400)
+MISSING_MEMBER = Refusal("ValidationError", 400, "BadRequestException", 400)
+MALFORMED = Refusal("MalformedInput", 400, "SerializationException", 400)
+REJECTED = Refusal("MessageRejected", 400, "MessageRejected", 400)
+PAUSED = Refusal("MessageRejected", 400, "SendingPausedException", 400)
+THROTTLED = Refusal("Throttling", 400, "TooManyRequestsException", 429)
+UNKNOWN_OPERATION = Refusal("InvalidAction", 400, "UnknownOperationException", 404)
+INTERNAL = Refusal("InternalFailure", 500, "InternalFailure", 500)
+UNAVAILABLE = Refusal("ServiceUnavailable", 503, "ServiceUnavailable", 503)
+
+RATE_EXCEEDED = "Maximum sending rate exceeded."
+QUOTA_EXCEEDED = "Daily message quota exceeded."
+
+
+class Refused(Exception):  # noqa: N818 -- named after what the caller gets, as everywhere in this house
+    """The call is answered with an error; `text` is what the client reads."""
+
+    def __init__(self, refusal: Refusal, text: str) -> None:
+        super().__init__(text)
+        self.refusal = refusal
+        self.text = text
