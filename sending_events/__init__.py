@@ -1,0 +1,1 @@
+"""What is told outside: event records, the publisher and its destinations."""

@@ -1,0 +1,167 @@
+"""Event records: the short form that is written with the state change, and the SES JSON made of it when published.
+
+The short form names recipients by index and the message by id; the publisher loads the message and renders the
+record in the shape of SES event publishing (developer guide, "Contents of event data"). SES's own event types keep
+their names (Send, Reject); what only we know is called `sluice:Accepted`, `sluice:Deferred`, `sluice:Dropped`,
+`sluice:Expired`, so that a consumer of SES events cannot mistake it.
+
+Fields of SES that are absent because nobody here knows them: mail.sourceArn, mail.sendingAccountId, the From, To
+and Subject of commonHeaders, the automatic tags `ses:*`. Ours beyond SES: eventId, the tags `sluice:*`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+from config.errors import Refused
+from spool.records import Message
+
+EventKind = Literal["accepted", "send", "reject", "deferred", "dropped", "expired"]
+
+# kind → (eventType, name of its object), SES's spelling where SES has the event.
+EVENT_TYPES: dict[EventKind, tuple[str, str]] = {
+    "send": ("Send", "send"),
+    "reject": ("Reject", "reject"),
+    "accepted": ("sluice:Accepted", "accepted"),
+    "deferred": ("sluice:Deferred", "deferred"),
+    "dropped": ("sluice:Dropped", "dropped"),
+    "expired": ("sluice:Expired", "expired"),
+}
+
+
+class UnreadableEvent(Refused):
+    """Not an event in the short form, or one that does not fit its message."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """The short form. `recipients` None = all of the message's."""
+
+    kind: EventKind
+    message_id: str
+    at_ms: int
+    recipients: tuple[int, ...] | None = None
+    ses_message_id: str = ""
+    reason: str = ""
+    #: Number of the attempt this is about, 0 for none.
+    attempt: int = 0
+    #: When the next attempt is due, for deferred.
+    next_at_ms: int = 0
+
+    def encode(self) -> bytes:
+        """JSON for the stream; empty fields are left out. On the hot path of every door and worker."""
+        values: dict[str, Any] = {"k": self.kind, "id": self.message_id, "at": self.at_ms}
+        if self.recipients is not None:
+            values["r"] = self.recipients
+        if self.ses_message_id:
+            values["ses"] = self.ses_message_id
+        if self.reason:
+            values["why"] = self.reason
+        if self.attempt:
+            values["n"] = self.attempt
+        if self.next_at_ms:
+            values["next"] = self.next_at_ms
+        try:
+            return orjson.dumps(values)
+        except TypeError:  # a reason from outside that is no proper text must not stop the settlement it belongs to
+            values["why"] = self.reason.encode("utf-8", "backslashreplace").decode()
+            return orjson.dumps(values)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> "EventRecord":
+        """The inverse of encode. Raises UnreadableEvent."""
+        try:
+            values = orjson.loads(raw)
+            recipients = values.get("r")
+            return cls(
+                kind=values["k"],
+                message_id=values["id"],
+                at_ms=values["at"],
+                recipients=None if recipients is None else tuple(recipients),
+                ses_message_id=values.get("ses", ""),
+                reason=values.get("why", ""),
+                attempt=values.get("n", 0),
+                next_at_ms=values.get("next", 0),
+            )
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
+
+
+def rendered_line(record: EventRecord, message: Message | None, event_id: str) -> bytes:
+    """The record as one line of JSON without a line end. Raises UnreadableEvent."""
+    try:
+        return orjson.dumps(rendered(record, message, event_id))
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        raise UnreadableEvent(
+            "the event does not fit its message", detail=f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def rendered(record: EventRecord, message: Message | None, event_id: str) -> dict[str, Any]:
+    """The record in SES's shape. A forgotten message leaves the fields that only it knows empty."""
+    event_type, object_name = EVENT_TYPES[record.kind]
+    addresses = _addresses(record, message)
+    return {
+        "eventType": event_type,
+        "eventId": event_id,
+        "mail": _mail(record, message, addresses),
+        object_name: _object(record, addresses),
+    }
+
+
+def _mail(record: EventRecord, message: Message | None, addresses: list[str]) -> dict[str, Any]:
+    tags: dict[str, Sequence[str]] = {"sluice:message-id": [record.message_id]}
+    if record.attempt:
+        tags["sluice:attempt"] = [str(record.attempt)]
+    if message and message.user:
+        tags["sluice:user"] = [message.user]
+    # SES: the instant and the id of the call. What never reached SES has the instant and the id of our door.
+    is_about_a_call = record.kind in {"send", "reject"}
+    id_ = record.ses_message_id or record.message_id
+    return {
+        "timestamp": iso(record.at_ms if message is None or is_about_a_call else message.accepted_at_ms),
+        "messageId": id_,
+        "source": message.sender if message else "",
+        "destination": addresses,
+        "headersTruncated": True,  # the spool keeps one header only
+        "headers": _headers(message),
+        "commonHeaders": {"messageId": id_},
+        "tags": tags,
+    }
+
+
+def _headers(message: Message | None) -> list[dict[str, str]]:
+    if message is None or not message.header_message_id:
+        return []
+    bare = message.header_message_id.removeprefix("<").removesuffix(">")
+    return [{"name": "Message-ID", "value": f"<{bare}>"}]
+
+
+def _object(record: EventRecord, addresses: list[str]) -> dict[str, Any]:
+    if record.kind == "send":
+        return {}  # as SES has it
+    if record.kind == "reject":
+        return {"reason": record.reason}
+    values: dict[str, Any] = {"timestamp": iso(record.at_ms), "recipients": addresses}
+    if record.reason:
+        values["reason"] = record.reason
+    if record.next_at_ms:
+        values["nextAttemptAt"] = iso(record.next_at_ms)
+    return values
+
+
+def _addresses(record: EventRecord, message: Message | None) -> list[str]:
+    if message is None:
+        return []
+    if record.recipients is None:
+        return list(message.recipients)
+    return [message.recipients[index] for index in record.recipients]
+
+
+def iso(at_ms: int) -> str:
+    """SES's time form: ISO 8601, milliseconds, Z."""
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

@@ -1,0 +1,30 @@
+"""Builds the spool of a process from the settings; called once at the edge of each process."""
+
+from pathlib import Path
+
+from redis import asyncio as aioredis
+
+from config.clients import aws_session, redis_client, s3_opener
+from config.settings import Settings
+from spool.content import BucketContents, ContentStore, FolderContents
+from spool.store import Spool
+
+
+def open_spool(settings: Settings, *, redis: aioredis.Redis | None = None) -> Spool:
+    """The spool; close its `redis` with `aclose()` at the end."""
+    return Spool(
+        redis or redis_client(settings.redis_url),
+        open_contents(settings),
+        inline_content_bytes=settings.spool.inline_content_bytes,
+        keep_finished_seconds=settings.spool.keep_finished_seconds,
+        lease_seconds=settings.worker.lease_seconds,
+    )
+
+
+def open_contents(settings: Settings) -> ContentStore:
+    """Where large contents go: a folder, or a bucket when the setting says s3://."""
+    place = settings.spool.content_store
+    if place.startswith("s3://"):
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        return BucketContents(bucket, prefix, s3_opener(aws_session(settings.relay.region)))
+    return FolderContents(Path(place) if place else settings.data.dir / "content")

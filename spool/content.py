@@ -1,0 +1,226 @@
+"""Contents too large for Redis: a folder or an S3 bucket.
+
+Theory of operation
+1. The content is written, flushed to the disk (file and folders) and named before the message is committed.
+2. A crash between 1 and the commit leaves a content without a message: the collector (orphans.py) removes it.
+3. The message's end removes the content after the end is committed. A crash in between leaves the same orphan.
+Invariant: a message in the spool whose `content_ref` is set has its content.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+from botocore.exceptions import ClientError
+
+from config.clients import BotoErrors, S3Opener
+from config.errors import TryLater
+from spool.keys import is_message_id
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.client import S3Client
+
+
+class ContentUnavailable(TryLater):
+    """The content store cannot be reached or is full."""
+
+
+class ContentMissing(ContentUnavailable):
+    """The store answers and does not have it: a repeat helps only when somebody puts it back."""
+
+
+class ContentStore(Protocol):
+    """What the spool asks of a content store. The name of a content is the message_id."""
+
+    async def put(self, message_id: str, content: bytes) -> str:
+        """Keeps the content safely and returns its reference. Raises ContentUnavailable."""
+        ...
+
+    async def get(self, reference: str) -> bytes:
+        """The bytes. Raises ContentMissing or ContentUnavailable."""
+        ...
+
+    async def delete(self, reference: str) -> None:
+        """Removes it; a missing one is no error. Raises ContentUnavailable."""
+        ...
+
+    def older_than(self, age_seconds: float, now: float) -> AsyncIterator[tuple[str, str]]:
+        """(message_id, reference) of everything written before now - age; now in epoch seconds."""
+        ...
+
+    async def close(self) -> None:
+        """Ends connections that are kept open."""
+        ...
+
+
+# A content that is being written is called `<message_id>.<16 hex digits>.new`; a crash may leave one.
+_FILE_NAME = re.compile(r"(?P<message_id>[a-z0-9-]{1,120})(?:\.[0-9a-f]{16}\.new)?")
+
+
+class FolderContents:
+    """Contents as files, spread over 256 folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, reference: str) -> Path:
+        name = reference.removeprefix("file:")
+        found = _FILE_NAME.fullmatch(name)
+        if found is None:
+            raise ValueError("not a reference to a content")
+        return self._folder / f"{zlib.crc32(found['message_id'].encode()) & 0xFF:02x}" / name
+
+    async def put(self, message_id: str, content: bytes) -> str:
+        if not is_message_id(message_id):
+            raise ValueError("not a message id")
+        try:
+            await asyncio.to_thread(_write_durably, self._path(message_id), content)
+        except OSError as error:
+            raise ContentUnavailable("the content store cannot be written", detail=str(error)) from error
+        return f"file:{message_id}"
+
+    async def get(self, reference: str) -> bytes:
+        try:
+            return await asyncio.to_thread(self._path(reference).read_bytes)
+        except FileNotFoundError as error:
+            raise ContentMissing("the content is not there", detail=str(error)) from error
+        except OSError as error:
+            raise ContentUnavailable("the content cannot be read", detail=str(error)) from error
+
+    async def delete(self, reference: str) -> None:
+        path = self._path(reference)
+        try:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        except OSError as error:
+            raise ContentUnavailable("the content cannot be removed", detail=str(error)) from error
+
+    async def older_than(self, age_seconds: float, now: float) -> AsyncIterator[tuple[str, str]]:
+        try:
+            names = await asyncio.to_thread(lambda: list(_names_older_than(self._folder, now - age_seconds)))
+        except OSError as error:
+            raise ContentUnavailable("the content store cannot be listed", detail=str(error)) from error
+        for name in names:
+            yield name.partition(".")[0], f"file:{name}"
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    _make_folder_durably(path.parent)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _make_folder_durably(folder: Path) -> None:
+    """A new folder is on the disk only after the folder it lies in is."""
+    if folder.is_dir():
+        return
+    _make_folder_durably(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _names_older_than(folder: Path, instant: float) -> Iterator[str]:
+    for path in folder.glob("??/*"):
+        try:
+            is_old = path.stat().st_mtime < instant
+        except FileNotFoundError:  # finished meanwhile
+            continue
+        if is_old and _FILE_NAME.fullmatch(path.name):
+            yield path.name
+
+
+# aiohttp's own come up while a body is read.
+_S3_ERRORS = (*BotoErrors, aiohttp.ClientError)
+
+
+class BucketContents:
+    """Contents as S3 objects `prefix/message_id`. One client is opened at the first use and kept until close()."""
+
+    def __init__(self, bucket: str, prefix: str, open_s3: S3Opener) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._open_s3 = open_s3
+        self._opening = asyncio.Lock()
+        self._open = AsyncExitStack()
+        self._client: S3Client | None = None
+
+    @asynccontextmanager
+    async def _s3(self, doing: str) -> AsyncIterator["S3Client"]:
+        """The client; botocore's errors become ours."""
+        try:
+            async with self._opening:
+                if self._client is None:
+                    self._client = await self._open.enter_async_context(self._open_s3())
+            yield self._client
+        except ClientError as error:
+            if error.response["Error"].get("Code") in {"NoSuchKey", "404"}:
+                raise ContentMissing("the content is not there", detail=str(error)) from error
+            raise ContentUnavailable(f"the content store cannot be {doing}", detail=str(error)) from error
+        except _S3_ERRORS as error:
+            raise ContentUnavailable(f"the content store cannot be {doing}", detail=str(error)) from error
+
+    def _name(self, message_id: str) -> str:
+        if not is_message_id(message_id):
+            raise ValueError("not a message id")
+        return self._prefix + message_id
+
+    async def put(self, message_id: str, content: bytes) -> str:
+        name = self._name(message_id)
+        async with self._s3("written") as s3:
+            await s3.put_object(Bucket=self._bucket, Key=name, Body=content)
+        return f"s3:{name}"
+
+    async def get(self, reference: str) -> bytes:
+        async with self._s3("read") as s3:
+            answer = await s3.get_object(Bucket=self._bucket, Key=reference.removeprefix("s3:"))
+            async with answer["Body"] as body:
+                return await body.read()
+
+    async def delete(self, reference: str) -> None:
+        async with self._s3("written") as s3:
+            await s3.delete_object(Bucket=self._bucket, Key=reference.removeprefix("s3:"))
+
+    async def older_than(self, age_seconds: float, now: float) -> AsyncIterator[tuple[str, str]]:
+        async with self._s3("listed") as s3:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            found = [
+                item["Key"]
+                async for page in pages
+                for item in page.get("Contents", [])
+                if item["LastModified"].timestamp() < now - age_seconds
+            ]
+        for key in found:
+            message_id = key.removeprefix(self._prefix)
+            if is_message_id(message_id):
+                yield message_id, f"s3:{key}"
+
+    async def close(self) -> None:
+        self._client = None
+        await self._open.aclose()

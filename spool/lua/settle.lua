@@ -1,0 +1,100 @@
+-- The holder of a lease writes facts and events and says where the message goes: all or nothing.
+-- ARGV[1]: JSON list of settlements; ARGV[2 …]: contents of spawned messages, in order.
+--   q mark: hash of the rest, which a repeat has again; no number: tells equal settlements of one lease apart
+--   i id, f fence, live 1 = only while the lease has not ended (an intent to send), to place or absent = stay,
+--   ms distance of the wake-up, why, set [field, value, …], att [field, JSON, …], cut [field …], ev [event …],
+--   n {counter: by}, ix [index …], sp [[id, static JSON, index, event, recipients] …]
+--   and for the call as a whole: keep keep_finished_ms, nudge nudge_ms.
+-- Returns for each 1 = written, 0 = the lease is lost; then only an attempt still open gets its late answer.
+may_grow()
+local now, out, content_at = now_ms(), {}, 2
+local spawned_messages, spawned_recipients = 0, 0
+
+-- Outcomes that finish no recipient; of these only the newest attempts are kept.
+local FINISHES_NOBODY = { throttled = true, unavailable = true, unknown = true }
+
+local function outcome_of(attempt)
+  local outcome = cjson.decode(attempt).outcome
+  return outcome ~= cjson.null and outcome or nil
+end
+
+local function holds(op, fence, place)
+  if place ~= 'leased' or fence ~= string.format('%.0f', op.f) then return false end
+  if op.live ~= 1 then return true end
+  local ends = redis.call('ZSCORE', PREFIX .. 'leased', op.i)
+  return ends and tonumber(ends) > now
+end
+
+-- The lease is lost. What SES answered is a fact all the same: it closes an attempt that is open or in doubt.
+local function note_late_answers(op, key)
+  for a = 1, #op.att, 2 do
+    local known = redis.call('HGET', key, op.att[a])
+    local before, after = known and outcome_of(known), outcome_of(op.att[a + 1])
+    if known and after and (not before or before == 'unknown') then
+      redis.call('HSET', key, op.att[a], op.att[a + 1])
+    end
+  end
+end
+
+local function cut(op, key)
+  for _, field in ipairs(op.cut) do
+    local attempt = redis.call('HGET', key, field)
+    if attempt and FINISHES_NOBODY[outcome_of(attempt)] then redis.call('HDEL', key, field) end
+  end
+end
+
+local function move(op, key, at)
+  redis.call('ZREM', PREFIX .. 'leased', op.i)
+  if op.to == 'done' then
+    count(AGES, slot_of(at), -1)
+    redis.call('HDEL', key, 'c', 'w')
+    redis.call('HSET', key, 'p', 'done', 'until', now, 'why', op.why)
+    redis.call('PEXPIRE', key, op.keep)
+  else
+    redis.call('HDEL', key, 'x')  -- the holder lived to say where it goes: only losses in a row count
+    enter(op.to, op.i, now + op.ms, op.why)
+  end
+end
+
+local function spawn(op, first_content)
+  for n, new in ipairs(op.sp) do
+    local content = ARGV[first_content + n - 1]
+    if accept_one(now, new[1], new[2], content, new[3], new[4], new[5], op.nudge) == 1 then
+      spawned_messages, spawned_recipients = spawned_messages + 1, spawned_recipients + new[5]
+    end
+  end
+end
+
+local function write(op, key, at, marks)
+  local fields = op.set
+  fields[#fields + 1] = 'q'
+  fields[#fields + 1] = op.to and op.q or marks .. op.q
+  redis.call('HSET', key, unpack(fields))
+  if #op.att > 0 then redis.call('HSET', key, unpack(op.att)) end
+  cut(op, key)
+  for _, event in ipairs(op.ev) do redis.call('XADD', EVENTS, '*', 'd', event) end
+  for name, by in pairs(op.n) do count(COUNTERS, name, by) end
+  if op.to then move(op, key, at) end
+end
+
+for n, op in ipairs(cjson.decode(ARGV[1])) do
+  local key = M .. op.i
+  local fence, place, at, marks = unpack(redis.call('HMGET', key, 'f', 'p', 'at', 'q'))
+  marks = marks or ''
+  -- Its answer did not arrive, so it was sent again: events and counters must not double.
+  local is_repeat = fence == string.format('%.0f', op.f) and string.find(marks, op.q, 1, true) ~= nil
+  local written = holds(op, fence, place) or (is_repeat and op.live ~= 1)
+  if place and not is_repeat then
+    if written then
+      spawn(op, content_at)
+      write(op, key, at, marks)
+    else
+      note_late_answers(op, key)
+    end
+    for _, index in ipairs(op.ix) do remember(index, op.i, now) end
+  end
+  content_at = content_at + #op.sp
+  out[n] = written and 1 or 0
+end
+count_accepted(now, spawned_messages, spawned_recipients)
+return out

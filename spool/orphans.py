@@ -1,0 +1,53 @@
+"""Removes contents whose message is unknown or finished.
+
+They come from crashes: between a content's write and its message's commit, or between a message's end and the
+content's removal. A content younger than the age given may belong to a commit that is still under way and is left
+alone, whatever the spool says. Never removed: the content of a message that is not finished. When the spool does
+not answer nothing is removed. Two collectors at once would do no harm; the lock saves the work.
+"""
+
+import secrets
+
+from config.logs import get_log
+from spool import keys, scripts
+from spool.states import Place
+from spool.store import Spool
+
+_AT_ONCE = 500
+_LOCK_SECONDS = 600
+
+
+async def collect_orphans(spool: Spool, *, older_than_seconds: float = 3600, now: float) -> int:
+    """Removes orphaned contents and returns how many; 0 when another process is at it. `now` in epoch seconds.
+
+    Raises StoreUnavailable, StoreFull or ContentUnavailable; what was removed until then is removed.
+    """
+    lock, token = keys.lock_key("orphans"), secrets.token_hex(8)
+    if not await scripts.answer_of(spool.redis.set(lock, token, nx=True, ex=_LOCK_SECONDS)):
+        return 0
+    removed = 0
+    try:
+        candidates = [one async for one in spool.contents.older_than(older_than_seconds, now)]
+        for start in range(0, len(candidates), _AT_ONCE):
+            removed += await _remove_orphans_among(spool, candidates[start : start + _AT_ONCE])
+    finally:
+        if await scripts.answer_of(spool.redis.get(lock)) == token.encode():
+            await scripts.answer_of(spool.redis.delete(lock))
+        if removed:
+            get_log().info("spool.orphans_removed", contents=removed)
+    return removed
+
+
+async def _remove_orphans_among(spool: Spool, candidates: list[tuple[str, str]]) -> int:
+    pipeline = spool.redis.pipeline(transaction=False)
+    for message_id, _ in candidates:
+        pipeline.hget(keys.message_key(message_id), "p")
+    places = await scripts.answer_of(pipeline.execute())
+    orphans = [
+        reference
+        for (_, reference), place in zip(candidates, places, strict=True)
+        if place is None or place == Place.DONE.encode()
+    ]
+    for reference in orphans:
+        await spool.contents.delete(reference)
+    return len(orphans)

@@ -1,0 +1,106 @@
+"""How messages and settlements travel to the scripts and back: the encodings of lua/*.lua, nothing else.
+
+A script that fails in the middle keeps what it wrote, so everything it could stumble over (a number that is none,
+text that is no UTF-8) fails here, before the call and for its own caller only.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from spool import keys
+from spool.records import Attempt, Message, NewMessage, Settlement, static_part
+from spool.scripts import Argument
+from spool.states import Place, RecipientState
+
+# Attempts kept of a message besides those that are open, accepted or rejected; see lua/settle.lua.
+KEPT_ATTEMPTS = 100
+
+
+def accept_arguments(message: NewMessage, reference: str) -> tuple[Argument, ...]:
+    """One message's part of lua/accept.lua's arguments. Raises for what cannot be encoded."""
+    keys.message_key(message.message_id)  # an id of another form is a bug of the door
+    return (
+        message.message_id,
+        static_part(message, reference),
+        b"" if reference else message.content,
+        keys.index_of(message.header_message_id) if message.header_message_id else "",
+        message.event,
+        len(message.recipients),
+    )
+
+
+def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int) -> bytes:
+    """JSON for lua/settle.lua. Everything a script could stumble over in the middle is made sure of here."""
+    changed = {
+        "r": None if one.states is None else "".join(one.states),
+        "n": None if one.rounds is None else str(int(one.rounds)),
+        "y": None if one.failures is None else str(int(one.failures)),
+        "told": None if one.told is None else orjson.dumps(sorted(one.told)).decode(),
+    }
+    intents = [attempt.number for attempt in one.attempts if attempt.outcome is None]
+    row = orjson.dumps(
+        {
+            "i": one.lease.message_id,
+            "f": one.lease.fence,
+            "no": one.number,
+            "live": int(one.to is None and bool(intents)),
+            **({"to": one.to} if one.to else {}),
+            "ms": int(one.after_seconds * 1000),
+            "why": one.reason,
+            "set": [part for name, value in changed.items() if value is not None for part in (name, value)],
+            "att": [part for attempt in one.attempts for part in (f"a:{attempt.number}", attempt.encode().decode())],
+            "cut": [f"a:{number - KEPT_ATTEMPTS}" for number in intents if number > KEPT_ATTEMPTS],
+            "ev": [event.decode() for event in one.events],
+            "n": {name: int(by) for name, by in one.counts.items()},
+            "ix": [keys.index_of(attempt.ses_message_id) for attempt in one.attempts if attempt.ses_message_id],
+            "sp": [_spawned_row(spawned) for spawned in one.spawned],
+            "keep": keep_ms,
+            "nudge": nudge_ms,
+        }
+    )
+    mark = hashlib.blake2b(row, digest_size=6).hexdigest()
+    return b'{"q":"' + mark.encode() + b'",' + row[1:]
+
+
+def _spawned_row(message: NewMessage) -> list[Any]:
+    identity, static, _, index, event, recipients = accept_arguments(message, "")
+    assert isinstance(static, bytes)
+    return [identity, static.decode(), index, message.event.decode() if event else "", recipients]
+
+
+def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
+    """A message from the fields of its hash."""
+    static = orjson.loads(fields[b"m"])
+    attempts = [Attempt.decode(raw) for name, raw in fields.items() if name.startswith(b"a:")]
+    return Message(
+        message_id=message_id,
+        sender=static["sender"],
+        recipients=tuple(static["recipients"]),
+        states=tuple(RecipientState(letter) for letter in fields[b"r"].decode()),
+        place=Place(fields[b"p"].decode()),
+        accepted_at_ms=int(fields[b"at"]),
+        size_bytes=static.get("size", 0),
+        door=static["door"],
+        header_message_id=static.get("hmid", ""),
+        user=static.get("user", ""),
+        client_address=static.get("client", ""),
+        helo=static.get("helo", ""),
+        is_auto_submitted=static.get("auto", False),
+        content_ref=static.get("ref", ""),
+        rounds=int(fields.get(b"n", 0)),
+        failures=int(fields.get(b"y", 0)),
+        crashes=int(fields.get(b"x", 0)),
+        reason=fields.get(b"why", b"").decode(),
+        until_ms=int(fields.get(b"until", 0)),
+        attempts=tuple(sorted(attempts, key=lambda attempt: attempt.number)),
+        told=frozenset(orjson.loads(fields.get(b"told", b"[]"))),
+        content=fields.get(b"c"),
+    )
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """A script's flat HGETALL as a dictionary."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))

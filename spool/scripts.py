@@ -1,0 +1,86 @@
+"""The Lua scripts as callables: loaded from spool/lua/, run by EVALSHA, sent whole once after a SCRIPT FLUSH.
+
+Every foreign error of a script call is translated here: connection trouble, a read-only replica, a server that is
+loading or full become TryLater; anything else is a bug and passes.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis import asyncio as aioredis
+from redis import exceptions
+
+from config.errors import TryLater
+from spool import keys
+
+Argument = bytes | str | int | float
+
+
+class StoreUnavailable(TryLater):
+    """The server did not answer or cannot write now. What was sent may or may not have been done."""
+
+
+class StoreFull(TryLater):
+    """The server has no memory left for new mail; nothing was written."""
+
+
+# Redis 6.2 wraps the error of a command inside a script: "ERR Error running script (…): -OOM command not allowed …".
+_FULL = re.compile(r"(?:^|-)OOM\b")
+_NOT_NOW = re.compile(
+    r"(?:^|-)(?:READONLY|LOADING|MISCONF|BUSY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|UNBLOCKED|TRYAGAIN|UNKILLABLE)\b"
+)
+
+
+def translated(error: Exception) -> TryLater | None:
+    """What a Redis error means to us; None for a bug."""
+    text = str(error)
+    if isinstance(error, exceptions.OutOfMemoryError) or _FULL.search(text):
+        return StoreFull("the spool is full", detail=text)
+    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
+        return StoreUnavailable("the spool does not answer", detail=f"{type(error).__name__}: {text}")
+    if isinstance(error, exceptions.ReadOnlyError) or _NOT_NOW.search(text):
+        return StoreUnavailable("the spool cannot be written now", detail=text)
+    return None
+
+
+async def answer_of(call: Awaitable[Any]) -> Any:
+    """The answer of a plain command, with its errors translated."""
+    try:
+        return await call
+    except (exceptions.RedisError, OSError) as error:
+        if meaning := translated(error):
+            raise meaning from error
+        raise
+
+
+class Script:
+    """One Lua file with the prelude in front of it."""
+
+    def __init__(self, name: str) -> None:
+        folder = files("spool") / "lua"
+        self.name = name
+        self.source = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+        self.digest = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 - EVALSHA's own hash
+
+    async def __call__(self, redis: aioredis.Redis, arguments: Sequence[Argument]) -> Any:
+        """Runs the script; the one key names the hash tag for servers in cluster mode."""
+        return await answer_of(self._run(redis, arguments))
+
+    async def _run(self, redis: aioredis.Redis, arguments: Sequence[Argument]) -> Any:
+        try:
+            return await redis.evalsha(self.digest, 1, keys.DUE, *arguments)
+        except exceptions.NoScriptError:
+            return await redis.eval(self.source, 1, keys.DUE, *arguments)
+
+
+ACCEPT = Script("accept")
+WITHDRAW = Script("withdraw")
+CLAIM = Script("claim")
+RENEW = Script("renew")
+SETTLE = Script("settle")
+SWEEP = Script("sweep")
+RELEASE = Script("release")
+FIND = Script("find")

@@ -1,0 +1,127 @@
+"""What may happen to a recipient and to a message: two total tables.
+
+Theory of operation
+1. A recipient starts `waiting`. An attempt is recorded before the SES call (`sending`), its outcome after it.
+2. A final state is never left: a late or repeated happening is ignored, and the table says so row by row.
+3. `sending` after a crash means: the call may or may not have been made. The next holder of the message turns it
+   into `call_lost`; the policy decides between `waiting` (send again) and `unknown` (held for the operator).
+4. A message is in exactly one place: due, leased, parked, held or done. Moves happen only inside spool/lua/, which
+   carries the same table; `tests/store/` walks every (place, move) pair against the server.
+
+Invariant, the accounting: accepted = sent + rejected + dropped + expired + waiting, counted in recipients, where
+waiting includes sending and unknown.
+"""
+
+from enum import StrEnum
+
+
+class RecipientState(StrEnum):
+    """One letter each: a message keeps the states of its recipients as one string, in envelope order."""
+
+    WAITING = "w"
+    SENDING = "s"
+    UNKNOWN = "u"
+    SENT = "S"
+    REJECTED = "R"
+    DROPPED = "D"
+    EXPIRED = "E"
+
+    @property
+    def is_final(self) -> bool:
+        """Capital letters are final."""
+        return self.value.isupper()
+
+
+class Happening(StrEnum):
+    """What a recipient can be told about."""
+
+    ATTEMPT_STARTED = "attempt started"
+    ACCEPTED = "accepted by SES"
+    REJECTED = "rejected by SES"
+    NOT_TAKEN = "not taken: throttled or unavailable"
+    CALL_LOST = "call ended without an answer"
+    DOUBT_KEPT = "call ended without an answer, policy hold"
+    DROPPED = "dropped by a rule or the operator"
+    EXPIRED = "too old"
+    RELEASED = "released by the operator"
+
+
+_S, _H = RecipientState, Happening
+
+# A pair that "cannot be" is written down as unchanged, so that a repeat or a late answer does no harm.
+RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
+    (_S.WAITING, _H.ATTEMPT_STARTED): _S.SENDING,
+    (_S.WAITING, _H.ACCEPTED): _S.SENT,  # the answer of an attempt that was already given up
+    (_S.WAITING, _H.REJECTED): _S.WAITING,  # only the attempt under way may reject
+    (_S.WAITING, _H.NOT_TAKEN): _S.WAITING,
+    (_S.WAITING, _H.CALL_LOST): _S.WAITING,
+    (_S.WAITING, _H.DOUBT_KEPT): _S.WAITING,
+    (_S.WAITING, _H.DROPPED): _S.DROPPED,
+    (_S.WAITING, _H.EXPIRED): _S.EXPIRED,
+    (_S.WAITING, _H.RELEASED): _S.WAITING,
+    (_S.SENDING, _H.ATTEMPT_STARTED): _S.SENDING,
+    (_S.SENDING, _H.ACCEPTED): _S.SENT,
+    (_S.SENDING, _H.REJECTED): _S.REJECTED,
+    (_S.SENDING, _H.NOT_TAKEN): _S.WAITING,
+    (_S.SENDING, _H.CALL_LOST): _S.WAITING,
+    (_S.SENDING, _H.DOUBT_KEPT): _S.UNKNOWN,
+    (_S.SENDING, _H.DROPPED): _S.SENDING,  # the call decides first
+    (_S.SENDING, _H.EXPIRED): _S.SENDING,  # the call decides first
+    (_S.SENDING, _H.RELEASED): _S.SENDING,
+    (_S.UNKNOWN, _H.ATTEMPT_STARTED): _S.UNKNOWN,  # only a release leads to another attempt
+    (_S.UNKNOWN, _H.ACCEPTED): _S.SENT,
+    (_S.UNKNOWN, _H.REJECTED): _S.UNKNOWN,
+    (_S.UNKNOWN, _H.NOT_TAKEN): _S.UNKNOWN,
+    (_S.UNKNOWN, _H.CALL_LOST): _S.UNKNOWN,
+    (_S.UNKNOWN, _H.DOUBT_KEPT): _S.UNKNOWN,
+    (_S.UNKNOWN, _H.DROPPED): _S.DROPPED,
+    (_S.UNKNOWN, _H.EXPIRED): _S.UNKNOWN,  # it may have been sent: not for a clock to decide
+    (_S.UNKNOWN, _H.RELEASED): _S.WAITING,
+    **{(final, happening): final for final in _S if final.is_final for happening in _H},
+}
+
+
+def after(state: RecipientState, happening: Happening) -> RecipientState:
+    """The recipient's next state; total."""
+    return RECIPIENT_TABLE[state, happening]
+
+
+class Place(StrEnum):
+    """Where a message is."""
+
+    DUE = "due"
+    LEASED = "leased"
+    PARKED = "parked"
+    HELD = "held"
+    DONE = "done"
+
+
+class Move(StrEnum):
+    """What moves a message; each is one Lua script or a branch of settle.lua."""
+
+    CLAIM = "claim"
+    PUT_BACK = "put back"
+    PARK = "park"
+    HOLD = "hold"
+    FINISH = "finish"
+    LEASE_END = "lease end"
+    WAKE = "wake"
+    RELEASE = "release"
+
+
+_P, _M = Place, Move
+
+MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
+    # Unless a row below says otherwise a move that does not fit leaves the message where it is: a late nudge, a
+    # fenced writer, a second sweeper.
+    **{(place, move): place for place in _P for move in _M},
+    (_P.DUE, _M.CLAIM): _P.LEASED,
+    (_P.LEASED, _M.PUT_BACK): _P.DUE,
+    (_P.LEASED, _M.PARK): _P.PARKED,
+    (_P.LEASED, _M.HOLD): _P.HELD,
+    (_P.LEASED, _M.FINISH): _P.DONE,
+    (_P.LEASED, _M.LEASE_END): _P.DUE,  # or HELD when it happened max_crashes times
+    (_P.PARKED, _M.WAKE): _P.DUE,
+    (_P.PARKED, _M.RELEASE): _P.DUE,
+    (_P.HELD, _M.RELEASE): _P.DUE,
+}

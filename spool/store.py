@@ -1,0 +1,237 @@
+"""The spool: every message from the moment a door took it until its end is known.
+
+Theory of operation (the places are in states.py, the scripts in lua/)
+1. accept: large contents first (content.py), then one script for a group of messages. When it answers, the append
+   log is on the disk (safety.py watches that) and the door may say OK. Repeating an accept is harmless.
+2. claim: due → leased, with a fence number one higher than ever before. The claimer gets the whole message.
+3. settle: the holder writes an intent, an outcome, or the end. Every settlement carries its fence; a holder whose
+   lease was taken writes nothing.
+4. A holder that is silent too long loses its lease in sweep; the message is due again and the next claim sees
+   attempts without an outcome: calls that may or may not have been made.
+5. parked messages wake by sweep, held ones by an operator's release; finished ones are forgotten after a while.
+A crash between any two of these leaves the message in exactly one place. Only the server's clock counts.
+Every call may be repeated after StoreUnavailable: accept and settle recognise what was written before, the others
+find nothing left to do.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from redis import asyncio as aioredis
+
+from spool import keys, scripts
+from spool.content import ContentStore, ContentUnavailable
+from spool.group_commit import GroupCommit
+from spool.records import Lease, Message, NewMessage, Settlement
+from spool.rows import accept_arguments, message_of, pairs, settlement_row
+
+# A nudge that brought no claim within this time is taken for lost; with the sweeper's distance of a second a lost
+# nudge costs two seconds at most.
+NUDGE_MS = 1000
+# So long a commit that was given up is refused should it arrive after all.
+WITHDRAWN_MS = 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message and the right to work on it."""
+
+    message: Message
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one sweep found."""
+
+    lease_ended: tuple[str, ...]
+    held: tuple[str, ...]
+    woken: int
+    #: (message_id, crashes) that need a nudge.
+    to_nudge: tuple[tuple[str, int], ...]
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """A message on its way into the spool: encoded before it joins a group, so that a fault is its caller's alone."""
+
+    arguments: tuple[scripts.Argument, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A settlement on its way, encoded likewise."""
+
+    row: bytes
+    contents: tuple[bytes, ...]
+
+
+class Spool:
+    """All access to messages. One object a process, built at its start and passed on."""
+
+    def __init__(
+        self,
+        redis: aioredis.Redis,
+        contents: ContentStore,
+        *,
+        inline_content_bytes: int,
+        keep_finished_seconds: float,
+        lease_seconds: float,
+    ) -> None:
+        self.redis = redis
+        self.contents = contents
+        self.lease_seconds = lease_seconds
+        self._inline_content_bytes = inline_content_bytes
+        self._keep_ms = int(keep_finished_seconds * 1000)
+        self._accepts = GroupCommit(self._accept_group, size_of=lambda commit: commit.size_bytes, drops_cancelled=True)
+        self._settles = GroupCommit(self._settle_group)
+
+    async def close(self) -> None:
+        """Waits for the writes under way, then ends the connections."""
+        await self._accepts.drain()
+        await self._settles.drain()
+        await self.contents.close()
+        await self.redis.aclose()
+
+    # -- doors
+
+    async def accept(self, message: NewMessage) -> None:
+        """Returns when the message is safe.
+
+        Raises StoreUnavailable (perhaps done: repeat or withdraw), StoreFull or ContentUnavailable (not done).
+        """
+        is_inline = len(message.content) <= self._inline_content_bytes
+        reference = "" if is_inline else await self.contents.put(message.message_id, message.content)
+        arguments = accept_arguments(message, reference)
+        try:
+            taken = await self._accepts.add(_Commit(arguments, len(message.content) if is_inline else 0))
+        except scripts.StoreFull:
+            await self._delete_content(reference)
+            raise
+        if not taken:
+            raise scripts.StoreUnavailable("the message was withdrawn")
+
+    async def withdraw(self, message_ids: Sequence[str], *, events: Sequence[bytes] = ()) -> list[bool]:
+        """Takes back messages whose accept ended without an answer; True = it had been taken and is gone.
+
+        A commit that arrives later is refused. `events`: one for each message, told when it is taken back.
+        """
+        arguments: list[scripts.Argument] = [WITHDRAWN_MS]
+        for message_id, event in zip(message_ids, events or [b""] * len(message_ids), strict=True):
+            arguments += [message_id, event]
+        return [bool(one) for one in await scripts.WITHDRAW(self.redis, arguments)]
+
+    async def _accept_group(self, group: Sequence[_Commit]) -> list[bool]:
+        arguments: list[scripts.Argument] = [NUDGE_MS]
+        for commit in group:
+            arguments += commit.arguments
+        return [taken >= 0 for taken in await scripts.ACCEPT(self.redis, arguments)]
+
+    # -- workers
+
+    async def claim(self, message_ids: Sequence[str], worker: str) -> list[Claimed]:
+        """Leases those of the messages that are due."""
+        asked_at = time.monotonic()  # before the server's clock reading, so that our deadline is the earlier one
+        rows = await scripts.CLAIM(self.redis, [worker, int(self.lease_seconds * 1000), *message_ids])
+        deadline = asked_at + self.lease_seconds
+        return [
+            Claimed(message_of(id_.decode(), pairs(fields)), Lease(id_.decode(), fence, deadline))
+            for id_, fence, fields in rows
+        ]
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease | None]:
+        """Prolongs leases by a full term; None for each one that is lost."""
+        asked_at = time.monotonic()
+        arguments: list[scripts.Argument] = [int(self.lease_seconds * 1000)]
+        for lease in leases:
+            arguments += [lease.message_id, lease.fence]
+        kept = await scripts.RENEW(self.redis, arguments)
+        deadline = asked_at + self.lease_seconds
+        return [
+            Lease(lease.message_id, lease.fence, deadline) if one else None
+            for lease, one in zip(leases, kept, strict=True)
+        ]
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Writes a settlement; False when the lease was lost and nothing (but a late answer) was written.
+
+        The same settlement sent again, because its answer did not arrive, is written once.
+        """
+        row = settlement_row(settlement, keep_ms=self._keep_ms, nudge_ms=NUDGE_MS)
+        return await self._settles.add(_Write(row, tuple(spawned.content for spawned in settlement.spawned)))
+
+    async def _settle_group(self, group: Sequence[_Write]) -> list[bool]:
+        contents = [content for write in group for content in write.contents]
+        rows = b"[" + b",".join(write.row for write in group) + b"]"
+        return [bool(one) for one in await scripts.SETTLE(self.redis, [rows, *contents])]
+
+    async def content_of(self, message: Message) -> bytes:
+        """The message's bytes. Raises ContentUnavailable."""
+        if message.content_ref:
+            return await self.contents.get(message.content_ref)
+        return message.content or b""
+
+    async def forget_content(self, message: Message) -> None:
+        """After the end is written: removes a stored content; what fails is left to the collector."""
+        await self._delete_content(message.content_ref)
+
+    async def _delete_content(self, reference: str) -> None:
+        if reference:
+            with suppress(ContentUnavailable):
+                await self.contents.delete(reference)
+
+    async def sweep(self, *, limit: int, max_crashes: int, nudges: int) -> Sweep:
+        """Does what time brings, for at most `limit` messages of each kind; `nudges` = ids wanted."""
+        ended, held, woken, nudge, due = await scripts.SWEEP(self.redis, [limit, max_crashes, NUDGE_MS, nudges])
+        pairs = [(nudge[n].decode(), int(nudge[n + 1])) for n in range(0, len(nudge), 2)]
+        return Sweep(_texts(ended), _texts(held), woken, tuple(pairs), due)
+
+    async def release(self, message_ids: Sequence[str]) -> list[bool]:
+        """Parked or held messages become due; False for each that was in neither place."""
+        return [bool(one) for one in await scripts.RELEASE(self.redis, [NUDGE_MS, *message_ids])]
+
+    # -- looking
+
+    async def load(self, message_id: str, *, with_content: bool = False) -> Message | None:
+        """One message, None when it is unknown or forgotten."""
+        fields = await scripts.answer_of(self.redis.hgetall(keys.message_key(message_id)))
+        if not fields:
+            return None
+        message = message_of(message_id, fields)
+        if with_content or message.content is None:
+            return message
+        return message_of(message_id, {name: value for name, value in fields.items() if name != b"c"})
+
+    async def load_summaries(self, message_ids: Sequence[str]) -> dict[str, Message]:
+        """Many messages without attempts and contents, by id; unknown ones are absent."""
+        names = ["m", "at", "p", "r", "n", "y", "x", "why", "until", "told"]
+        pipeline = self.redis.pipeline(transaction=False)
+        for message_id in message_ids:
+            pipeline.hmget(keys.message_key(message_id), names)
+        rows = await scripts.answer_of(pipeline.execute())
+        found: dict[str, Message] = {}
+        for message_id, row in zip(message_ids, rows, strict=True):
+            if row[0] is not None:
+                fields = {name.encode(): value for name, value in zip(names, row, strict=True) if value is not None}
+                found[message_id] = message_of(message_id, fields)
+        return found
+
+    async def find(self, any_id: str) -> Message | None:
+        """By any of the three ids, with or without the angle brackets of a header."""
+        bare = any_id.strip().removeprefix("<").removesuffix(">")
+        if keys.is_message_id(bare) and (message := await self.load(bare)):
+            return message
+        # SES's ids also travel as header Message-ID: <ses_message_id@email.amazonses.com>
+        candidates = [bare, bare.partition("@")[0]]
+        for found in await scripts.FIND(self.redis, [keys.index_of(candidate) for candidate in candidates]):
+            if found and (message := await self.load(found.decode())):
+                return message
+        return None
+
+
+def _texts(raw: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(one.decode() for one in raw)

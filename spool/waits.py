@@ -1,0 +1,71 @@
+"""Why messages are parked or held, and until when: for the operator's eyes.
+
+The number by reason is exact (the scripts count); instants and examples come from a window on both ends of each
+place, so that a million messages cost as much as a thousand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import asyncio as aioredis
+from redis import exceptions
+
+from spool import keys, scripts
+from spool.figures import SAMPLE, ZSETS, by_place
+from spool.states import Place
+from spool.store import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Messages of one place with one reason. The instants are None where the window did not show one."""
+
+    place: Place
+    reason: str
+    messages: int
+    #: Parked: the first and the last wake-up. Held: since when the first and the last are held.
+    first_at_ms: int | None
+    last_at_ms: int | None
+    #: One of the messages, for the operator's next command; "" where the window did not show one.
+    example: str
+
+
+async def read_waits(spool: Spool) -> tuple[Wait, ...]:
+    """Why messages are parked or held, and until when, most of them first. Raises StoreUnavailable."""
+    try:
+        reasons: Any = await spool.redis.hgetall(keys.REASONS)
+        windows = {place: await _window(spool.redis, place) for place in (Place.PARKED, Place.HELD)}
+    except (exceptions.RedisError, OSError) as error:
+        if meaning := scripts.translated(error):
+            raise meaning from error
+        raise
+    waits = [
+        _wait(place, reason, messages, windows[place])
+        for place, by_reason in by_place(reasons).items()
+        for reason, messages in by_reason.items()
+    ]
+    return tuple(sorted(waits, key=lambda one: (one.place, -one.messages)))
+
+
+async def _window(redis: aioredis.Redis, place: Place) -> list[tuple[str, int, str]]:
+    """(message_id, instant in ms, reason) of the first and the last messages of a place, by instant."""
+    zset = ZSETS[place]
+    first = await redis.zrange(zset, 0, SAMPLE - 1, withscores=True)
+    last = await redis.zrange(zset, -SAMPLE, -1, withscores=True)
+    instants: dict[bytes, float] = dict([*first, *last])
+    pipeline = redis.pipeline(transaction=False)
+    for message_id in instants:
+        pipeline.hget(keys.message_key(message_id.decode()), "why")
+    reasons = await pipeline.execute() if instants else []
+    return [
+        (message_id.decode(), int(at), (reason or b"").decode())
+        for (message_id, at), reason in zip(instants.items(), reasons, strict=True)
+    ]
+
+
+def _wait(place: Place, reason: str, messages: int, window: Sequence[tuple[str, int, str]]) -> Wait:
+    seen = [(at, message_id) for message_id, at, why in window if why == reason]
+    if not seen:
+        return Wait(place, reason, messages, None, None, "")
+    return Wait(place, reason, messages, min(seen)[0], max(seen)[0], min(seen)[1])

@@ -1,0 +1,102 @@
+"""Rules that no linter knows: lists in the code, the docs and the compose file say the same."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config.failpoints import FAILPOINTS
+from config.log_events import LOG_EVENTS
+from config.queues import ALL_QUEUES
+from config.settings_source import sections, variable_of
+
+HOUSE = Path(__file__).resolve().parents[2]
+PACKAGES = ("config", "spool", "sending_events", "smtp_gateway", "aws_api", "worker", "mailsluice")
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((HOUSE / package).rglob("*.py"))]
+
+
+def logged_events() -> dict[str, list[str]]:
+    """Event name → files in which something.log.<level>("name" …) or _log.<level>("name" …) is called."""
+    found: dict[str, list[str]] = {}
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS):
+                continue
+            owner = ast.unparse(node.func.value)
+            if "log" not in owner.rpartition(".")[2]:
+                continue
+            assert node.args, f"{path}: a log call without a name"
+            assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}: the event name must be a literal"
+            found.setdefault(str(node.args[0].value), []).append(str(path.relative_to(HOUSE)))
+    return found
+
+
+def test_every_logged_event_is_in_the_closed_list():
+    assert {name: files for name, files in logged_events().items() if name not in LOG_EVENTS} == {}
+
+
+def test_every_event_of_the_closed_list_is_logged_somewhere():
+    assert sorted(set(LOG_EVENTS) - set(logged_events())) == []
+
+
+def test_every_log_event_has_its_row_in_the_operations_page():
+    page = (HOUSE / "docs/operations.md").read_text("utf-8")
+    assert [name for name in LOG_EVENTS if f"`{name}`" not in page] == []
+
+
+def test_every_setting_has_its_row_in_the_operations_page():
+    page = (HOUSE / "docs/operations.md").read_text("utf-8")
+    variables = [variable_of(name, key) for name, model in sections().items() for key in model.model_fields]
+    assert [variable for variable in variables if f"`{variable}`" not in page] == []
+
+
+def test_every_file_named_in_how_it_works_exists():
+    page = (HOUSE / "docs/how-it-works.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|lua|html|md|toml))`", page))
+    assert named, "the page tells the program file by file"
+    assert sorted(name for name in named if not (HOUSE / name).exists()) == []
+
+
+def test_every_module_of_the_house_is_named_in_how_it_works():
+    page = (HOUSE / "docs/how-it-works.md").read_text("utf-8")
+    modules = [str(path.relative_to(HOUSE)) for path in sources() if path.name not in {"__init__.py", "__main__.py"}]
+    assert [name for name in modules if f"`{name}`" not in page] == []
+
+
+def test_every_failpoint_is_reached_somewhere_and_no_other():
+    reached = {name for path in sources() for name in re.findall(r'reached\(\s*"([a-z_.]+)"', path.read_text("utf-8"))}
+    assert reached == set(FAILPOINTS)
+
+
+def test_every_celery_queue_has_a_consumer_in_the_compose_file():
+    services = yaml.safe_load((HOUSE / "docker-compose.yml").read_text("utf-8"))["services"]
+    from worker.start import OPTIONS
+
+    command = str(services["worker"]["command"])
+    assert "worker" in command
+    consumed = next(option for option in OPTIONS if option.startswith("--queues=")).removeprefix("--queues=").split(",")
+    assert set(consumed) == set(ALL_QUEUES)
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_lock_files_have_hashes_and_no_addresses(name):
+    text = (HOUSE / name).read_text("utf-8")
+    assert "--hash=sha256:" in text
+    assert "://" not in text
+    pinned = re.findall(r"^[a-z0-9][^\s]*==[^\s]+", text, re.MULTILINE)
+    assert len(pinned) > 20
+    assert "--index-url" not in text
+    assert "--find-links" not in text
+
+
+def test_no_key_of_the_spool_is_the_list_of_a_celery_queue():
+    from spool import keys
+
+    names = {value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)}
+    assert names.isdisjoint({keys.KEY_PREFIX + queue for queue in ALL_QUEUES})

@@ -1,0 +1,1 @@
+"""What happens to a spooled message: tasks, pipeline, relay, bounces, sweeper."""

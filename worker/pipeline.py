@@ -1,0 +1,58 @@
+"""The way of a message through a worker: four named steps and one short loop.
+
+load: get the content, settle what an earlier holder left open. relay: send what waits, batch by batch. tell: bounce
+what was refused. finish: write the end, or when to try again. Each step is `(work, tools) -> Continue | Stop`.
+
+Rules and actions come between load and relay, quota and lanes inside relay.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from config.errors import TryLater
+from spool.store import Claimed
+from worker.relay.relay import relay
+from worker.steps.finish import finish, give_back, hold_or_retry
+from worker.steps.load import load
+from worker.steps.tell import tell
+from worker.tools import Tools
+from worker.work import Continue, LeaseLost, Stop, Work
+
+Step = Callable[[Work, Tools], Awaitable[Continue | Stop]]
+
+STEPS: tuple[tuple[str, Step], ...] = (
+    ("load", load),
+    ("relay", relay),
+    ("tell", tell),
+    ("finish", finish),
+)
+
+
+async def process_message(claimed: Claimed, tools: Tools) -> str:
+    """Takes one claimed message through the steps; returns where it ended. Never raises but for cancellation."""
+    work = Work(claimed.message, claimed.lease)
+    with structlog.contextvars.bound_contextvars(message_id=claimed.message.message_id):
+        step_name = why = ""
+        try:
+            for step_name, step in STEPS:
+                started = time.perf_counter()
+                verdict = await step(work, tools)
+                tools.tally.observe(f"step:{step_name}", time.perf_counter() - started)
+                match verdict:
+                    case Continue(work):
+                        continue
+                    case Stop(why):
+                        break
+        except LeaseLost:
+            tools.log.warning("message.lease_lost", step=step_name)
+            return "lease lost"
+        except TryLater as error:
+            return await give_back(work, tools, step_name, error)
+        except Exception as error:  # noqa: BLE001 - the process edge of one message: others must not suffer
+            return await hold_or_retry(work, tools, step_name, error)
+        else:
+            return why
+        finally:
+            tools.leases.drop(claimed.lease)

@@ -1,0 +1,209 @@
+"""One worker process: what it builds at its start, what it does beside its tasks, and how it leaves.
+
+Beside the tasks run: the lease keeper, the sweeper, the tally, the heartbeat (who is alive, for /healthz and
+`mailsluice queue`), the announcer (a `publish` task when events wait), and a watchdog in a thread of its own, which
+ends a process that is alive but does nothing: Celery workers are known to do that after a lost connection.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+
+import orjson
+from celery.signals import worker_shutting_down
+from redis import exceptions
+
+from config.clients import redis_client
+from config.failpoints import Failpoints
+from config.logs import get_log
+from config.settings import Settings
+from config.settings_source import load_settings
+from sending_events.destinations import open_destinations
+from sending_events.publisher import Publisher
+from spool import keys
+from spool.assembly import open_spool
+from spool.nudge import Nudger
+from spool.orphans import collect_orphans
+from spool.tally import Tally
+from worker.leases import LeaseKeeper
+from worker.pipeline import process_message
+from worker.pool import LoopPool
+from worker.relay.retry import Backoff
+from worker.relay.ses import SesClient
+from worker.room import Room
+from worker.sweeper import Sweeper
+from worker.tools import Tools
+
+_HEARTBEAT_SECONDS = 2.0
+_ANNOUNCE_SECONDS = 0.2
+_EXIT_STALLED = 70  # EX_SOFTWARE: the supervisor starts a new one
+
+
+class WorkerProcess:
+    """What the tasks of this process call."""
+
+    def __init__(self, tools: Tools, publisher: Publisher) -> None:
+        self._tools = tools
+        self._publisher = publisher
+        self._sweeper = Sweeper(tools, chores=[publisher.trim, self._collect_orphans])
+        self._room = Room(max(50, 8 * tools.settings.worker.concurrent_calls))
+        self._started_at_ms = tools.now_ms()
+        self._last_claim_at = time.monotonic()
+        self._last_claim_at_ms = 0
+        self._claimed = 0
+        self._last_tick = time.monotonic()
+        self._has_news = True
+
+    async def process(self, message_ids: Sequence[str]) -> None:
+        """Claims those of the messages that are due and takes each through the pipeline."""
+        tools = self._tools
+        started = time.perf_counter()
+        async with self._room.places(len(message_ids)):
+            if tools.stopping.is_set():
+                return
+            claimed = await tools.spool.claim(message_ids, tools.worker)
+            for one in claimed:
+                tools.leases.take(one.lease)
+            self._last_claim_at, self._last_claim_at_ms = time.monotonic(), tools.now_ms()
+            self._claimed += len(claimed)
+            tools.failpoints.reached("worker.after_claim")
+            await asyncio.gather(*(process_message(one, tools) for one in claimed))
+        self._has_news = True
+        tools.tally.observe("task:process", time.perf_counter() - started)
+
+    async def publish(self, destination: str) -> None:
+        """Gives waiting events to one destination."""
+        started = time.perf_counter()
+        await self._publisher.publish(destination)
+        self._tools.tally.observe("task:publish", time.perf_counter() - started)
+
+    def jobs(self) -> list[Callable[[], Coroutine[None, None, None]]]:
+        """What runs for ever beside the tasks, as coroutine functions."""
+        redis = self._tools.spool.redis
+        return [
+            self._tools.leases.run,
+            self._sweeper.run,
+            self._beat,
+            self._announce,
+            lambda: self._tools.tally.run(redis),
+        ]
+
+    def watch(self) -> None:
+        """The watchdog's thread: never returns."""
+        stall_seconds = self._tools.settings.worker.stall_seconds
+        while True:
+            time.sleep(min(5.0, stall_seconds / 4))
+            if problem := self._stalled(stall_seconds):
+                self._tools.log.critical("worker.stalled", problem=problem)
+                os._exit(_EXIT_STALLED)
+
+    def _stalled(self, limit_seconds: float) -> str:
+        now = time.monotonic()
+        if now - self._last_tick > limit_seconds:
+            return "the event loop stands still"
+        overdue_since = self._sweeper.overdue_since
+        is_overdue = overdue_since is not None and now - overdue_since > limit_seconds
+        if is_overdue and now - self._last_claim_at > limit_seconds and not len(self._tools.leases):
+            return "messages are due and this worker is given none"
+        return ""
+
+    async def _beat(self) -> None:
+        redis = self._tools.spool.redis
+        while True:
+            self._last_tick = time.monotonic()
+            beat = {
+                "at_ms": self._tools.now_ms(),
+                "started_at_ms": self._started_at_ms,
+                "claimed": self._claimed,
+                "active": len(self._tools.leases),
+                "last_claim_at_ms": self._last_claim_at_ms,
+            }
+            with suppress(exceptions.RedisError, OSError):
+                await redis.hset(keys.WORKERS, self._tools.worker, orjson.dumps(beat).decode())
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    async def _announce(self) -> None:
+        """Nudges the publisher soon after this process wrote events, and now and then for those of the doors."""
+        rounds = 0
+        while True:
+            await asyncio.sleep(_ANNOUNCE_SECONDS)
+            rounds += 1
+            if not self._has_news and rounds % 10:
+                continue
+            self._has_news = False
+            with suppress(exceptions.RedisError, OSError):
+                for name in self._publisher.names:
+                    if await self._publisher.has_work(name):
+                        await self._tools.nudger.push_publish(name)
+
+    async def _collect_orphans(self) -> None:
+        if removed := await collect_orphans(self._tools.spool, older_than_seconds=3600, now=time.time()):
+            self._tools.log.info("spool.orphans_removed", contents=removed)
+
+
+@asynccontextmanager
+async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
+    """Everything a worker process needs, from before its first task until after its last."""
+    async with AsyncExitStack() as stack:
+        redis = redis_client(settings.redis_url, connections=16)
+        stack.push_async_callback(redis.aclose)
+        broker = redis if settings.broker_url == settings.redis_url else redis_client(settings.broker_url)
+        if broker is not redis:
+            stack.push_async_callback(broker.aclose)
+        ses = SesClient(settings.relay, concurrent_calls=settings.worker.concurrent_calls)
+        await ses.open()
+        stack.push_async_callback(ses.close)
+        spool = open_spool(settings, redis=redis)
+        tools = Tools(
+            settings=settings,
+            spool=spool,
+            ses=ses,
+            leases=LeaseKeeper(spool),
+            nudger=Nudger(broker, settings),
+            tally=Tally(),
+            failpoints=Failpoints.from_environment(),
+            log=get_log(),
+            worker=f"{socket.gethostname()}-{os.getpid()}",
+            backoff=Backoff(settings.relay.retry_first_seconds, settings.relay.retry_max_seconds),
+        )
+        destinations = open_destinations(settings)
+        process = WorkerProcess(
+            tools, Publisher(spool, destinations, tools.failpoints, max_backlog=settings.events.max_backlog)
+        )
+        worker_shutting_down.connect(_stop_of(tools), weak=False, dispatch_uid="mailsluice")
+        threading.Thread(target=process.watch, name="watchdog", daemon=True).start()
+        jobs = [asyncio.create_task(job()) for job in process.jobs()]
+        tools.log.info("worker.started", worker=tools.worker, threads=settings.worker.threads)
+        try:
+            yield process
+        finally:
+            await _leave(tools, jobs)
+
+
+def _stop_of(tools: Tools) -> Callable[..., None]:
+    def stop(**_: object) -> None:
+        tools.log.info("worker.stopping")
+        tools.stopping.set()
+
+    return stop
+
+
+async def _leave(tools: Tools, jobs: Sequence[asyncio.Task[None]]) -> None:
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
+    with suppress(exceptions.RedisError, OSError):
+        await tools.tally.flush(tools.spool.redis)
+        await tools.spool.redis.hdel(keys.WORKERS, tools.worker)
+    tools.log.info("worker.stopped")
+
+
+class MailPool(LoopPool):
+    """The pool that Celery builds in a worker process; its lifespan is the worker process."""
+
+    def lifespan(self) -> AbstractAsyncContextManager[WorkerProcess]:
+        return worker_process(load_settings())

@@ -1,0 +1,43 @@
+"""What is taken out of a message before SES sees it, on raw bytes; everything else stays as it is (promise P5).
+
+`Bcc` and `X-SES-*` headers are removed; the tags of the first `X-SES-MESSAGE-TAGS` become parameters of the call,
+because SES lets call parameters replace that header and our own tag is always there.
+"""
+
+import re
+
+# A header line and its folded continuations.
+_FIELD = rb"(?im)^(?:bcc|x-ses-[!-9;-~]*)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*"
+_REMOVED = re.compile(_FIELD)
+_TAGS = re.compile(rb"(?im)^x-ses-message-tags[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*)")
+# SES: names [A-Za-z0-9_-], values also . and @, at most 255 characters (SendRawEmail reference, MessageTag).
+_TAG = re.compile(r"\s*([A-Za-z0-9_-]{1,255})\s*=\s*([A-Za-z0-9_.@-]{1,255})\s*")
+MAX_TAGS = 49  # SES takes 50, one is ours
+
+
+def without_private_headers(content: bytes) -> tuple[bytes, dict[str, str]]:
+    """The content to send, and the application's tags. The same object comes back when nothing is removed."""
+    end = header_end(content)
+    head = content[:end]
+    if not _REMOVED.search(head):
+        return content, {}
+    found = _TAGS.search(head)
+    tags = parse_tags(found[1].decode("ascii", "replace")) if found else {}
+    return _REMOVED.sub(b"", head) + content[end:], tags
+
+
+def parse_tags(text: str) -> dict[str, str]:
+    """`a=b, c=d` as SES reads it; pieces that SES would refuse are left out."""
+    tags: dict[str, str] = {}
+    for piece in text.split(","):
+        if (match := _TAG.fullmatch(piece)) and len(tags) < MAX_TAGS:
+            tags.setdefault(match[1], match[2])
+    return tags
+
+
+def header_end(content: bytes) -> int:
+    """Length of the header section with its last line end, without the empty line."""
+    if content.startswith(b"\r\n"):
+        return 0
+    found = content.find(b"\r\n\r\n")
+    return len(content) if found < 0 else found + 2

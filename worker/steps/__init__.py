@@ -1,0 +1,1 @@
+"""The steps of the pipeline that are not the relay."""

@@ -1,0 +1,50 @@
+"""Third step: the sender is told about recipients that were refused or expired, once each.
+
+The bounce is accepted into the spool in the same transaction that marks those recipients as told, so a crash gives
+neither two bounces nor none. A message with the null sender is never answered (RFC 5321 section 6.1).
+"""
+
+import dataclasses
+
+from spool.records import NewMessage, new_message_id
+from spool.states import RecipientState
+from worker.bounces import Failure, compose_bounce
+from worker.tools import Tools
+from worker.work import Continue, Stop, Work, write
+
+
+async def tell(work: Work, tools: Tools) -> Continue | Stop:
+    """Makes at most one bounce for all that failed since the last one."""
+    failed = work.message.indexes(RecipientState.REJECTED, RecipientState.EXPIRED)
+    untold = [index for index in failed if index not in work.message.told]
+    if not untold or not work.message.sender:
+        return Continue(work)
+    tools.failpoints.reached("tell.before_bounce")
+    told = work.message.told | frozenset(untold)
+    bounce = _bounce(work, untold, tools)
+    work = await write(work.learnt(work.message, bounces_made=1), tools, told=told, spawned=(bounce,))
+    tools.log.info("bounce.made", recipients=len(untold), bounce_id=bounce.message_id)
+    return Continue(dataclasses.replace(work, message=dataclasses.replace(work.message, told=told)))
+
+
+def _bounce(work: Work, untold: list[int], tools: Tools) -> NewMessage:
+    message = work.message
+    return compose_bounce(
+        message_id=new_message_id(),
+        original=message,
+        original_content=work.content,
+        failures=[_failure(work, index) for index in untold],
+        reporting_host=tools.settings.smtp.hostname,
+        bounce_sender=tools.settings.relay.bounce_sender,
+        now_ms=tools.now_ms(),
+    )
+
+
+def _failure(work: Work, index: int) -> Failure:
+    message = work.message
+    address = message.recipients[index]
+    if message.states[index] is RecipientState.EXPIRED:
+        return Failure(address, "4.4.7", "it could not be sent in time")
+    refusals = [one for one in message.attempts if index in one.recipients and one.outcome == "rejected"]
+    code, reason = (refusals[-1].code, refusals[-1].reason) if refusals else ("", "")
+    return Failure(address, "5.0.0", f"Amazon SES refused it: {code} {reason}".strip())

@@ -1,0 +1,78 @@
+"""What time brings, done by every worker on its own: no leader, no schedule process, harmless when done twice.
+
+Theory of operation
+1. Each round runs spool's sweep: messages of silent workers and parked ones whose hour has come are due again.
+2. What is due and was not claimed within a second gets a (new) nudge, but only while the Celery queue is short:
+   a long queue wakes the workers anyway. Messages that were lost with a worker before travel alone, so that one
+   that kills workers does not take others with it.
+3. A full round is followed by the next at once, so a backlog moves at the speed of the workers.
+4. Every minute or so: contents without a message are removed, the event stream is trimmed.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from redis import exceptions
+
+from config.errors import TryLater
+from spool.nudge import IDS_PER_TASK
+from worker.tools import Tools
+
+_LIMIT = 1000
+# So many tasks are kept waiting in the queue when there is work; more would only grow it.
+_WINDOW_TASKS = 16
+_BUSY_PAUSE_SECONDS = 0.05
+_SUSPECT_CRASHES = 2
+
+
+class Sweeper:
+    """Sweeps until it is cancelled. `chores` are run about once a minute."""
+
+    def __init__(self, tools: Tools, chores: Sequence[Callable[[], Awaitable[object]]] = ()) -> None:
+        self._tools = tools
+        self._chores = chores
+        #: time.monotonic() since when due messages found no claimer; None = there are none.
+        self.overdue_since: float | None = None
+
+    async def run(self) -> None:
+        """For ever; a store that is away is met with patience."""
+        next_chores_at = time.monotonic() + 60 * self._tools.chance()
+        while True:
+            is_busy = False
+            try:
+                is_busy = await self.sweep()
+                if time.monotonic() > next_chores_at:
+                    next_chores_at = time.monotonic() + 60
+                    for chore in self._chores:
+                        await chore()
+            except (TryLater, exceptions.RedisError, OSError) as error:
+                self._tools.log.warning("sweep.failed", error=str(error))
+            seconds = self._tools.settings.worker.sweep_seconds * (0.75 + self._tools.chance() / 2)
+            await asyncio.sleep(min(_BUSY_PAUSE_SECONDS, seconds) if is_busy else seconds)
+
+    async def sweep(self) -> bool:
+        """One round; True when there was as much to do as one round takes."""
+        tools = self._tools
+        room = max(0, _WINDOW_TASKS - await tools.nudger.queue_length()) * IDS_PER_TASK
+        found = await tools.spool.sweep(limit=_LIMIT, max_crashes=tools.settings.worker.max_crashes, nudges=room)
+        if found.lease_ended:
+            tools.log.warning("sweep.leases_ended", messages=len(found.lease_ended))
+        for message_id in found.held:
+            tools.log.error("message.held", message_id=message_id, reason="workers lost")
+        await tools.nudger.push(groups_of(found.to_nudge))
+        self._watch(is_overdue=bool(found.to_nudge) or (room == 0 and found.due > 0))
+        return len(found.to_nudge) >= max(room, 1) or found.woken >= _LIMIT or len(found.lease_ended) >= _LIMIT
+
+    def _watch(self, *, is_overdue: bool) -> None:
+        if not is_overdue:
+            self.overdue_since = None
+        elif self.overdue_since is None:
+            self.overdue_since = time.monotonic()
+
+
+def groups_of(found: Sequence[tuple[str, int]]) -> list[list[str]]:
+    """Ids by fifties; one that was lost with a worker more than once goes alone."""
+    calm = [message_id for message_id, crashes in found if crashes < _SUSPECT_CRASHES]
+    suspects = [[message_id] for message_id, crashes in found if crashes >= _SUSPECT_CRASHES]
+    return [calm[start : start + IDS_PER_TASK] for start in range(0, len(calm), IDS_PER_TASK)] + suspects

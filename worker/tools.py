@@ -1,0 +1,40 @@
+"""What the steps of a worker process work with: built once when the worker starts, passed to every step."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from config.failpoints import Failpoints
+from config.settings import Settings
+from spool.nudge import Nudger
+from spool.store import Spool
+from spool.tally import Tally
+from worker.leases import LeaseKeeper
+from worker.relay.retry import Backoff
+from worker.relay.ses import SesClient
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Shared by all tasks of a process; nothing in it belongs to one message."""
+
+    settings: Settings
+    spool: Spool
+    ses: SesClient
+    leases: LeaseKeeper
+    nudger: Nudger
+    tally: Tally
+    failpoints: Failpoints
+    log: FilteringBoundLogger
+    #: Name of this process in attempts and heartbeats.
+    worker: str
+    backoff: Backoff
+    #: Set when the process has been asked to stop: no call is begun any more.
+    stopping: threading.Event = field(default_factory=threading.Event)
+    #: Milliseconds since the epoch, for records; decisions about leases use the server's clock.
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    chance: Callable[[], float] = field(default=random.random)
