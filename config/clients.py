@@ -4,14 +4,17 @@ Redis: no silent retries (the caller knows whether a repeat is safe), a time lim
 ordinary environment decides (AWS_REGION, keys, profile, role, AWS_ENDPOINT_URL_SES …).
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from redis import asyncio as aioredis
+from redis import exceptions
+from redis.asyncio import connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -23,16 +26,57 @@ S3Opener = Callable[[], AbstractAsyncContextManager["S3Client"]]
 BotoErrors = (BotoCoreError, ClientError, OSError)
 
 
+class _CancellableSend:
+    """Sends without asyncio.wait_for, which on Python 3.11 loses a cancellation that comes as the send ends.
+
+    Half of the cancelled tasks that talk to Redis in a loop lived on; asyncio.timeout has no such window.
+    """
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's signature
+        seconds, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except TimeoutError as error:
+            raise exceptions.TimeoutError("the server takes nothing") from error
+        finally:
+            self.socket_timeout = seconds
+
+
+class _TcpConnection(_CancellableSend, connection.Connection):
+    pass
+
+
+class _TlsConnection(_CancellableSend, connection.SSLConnection):
+    pass
+
+
+class _UnixConnection(_CancellableSend, connection.UnixDomainSocketConnection):
+    pass
+
+
+_CONNECTIONS: dict[type[connection.AbstractConnection], type[connection.AbstractConnection]] = {
+    connection.Connection: _TcpConnection,
+    connection.SSLConnection: _TlsConnection,
+    connection.UnixDomainSocketConnection: _UnixConnection,
+}
+
+
 def redis_client(url: str, *, connections: int = 8, answer_seconds: float = 10) -> aioredis.Redis:
     """A client of the spool's server with its own small pool; close it with `aclose()`."""
-    pool = aioredis.BlockingConnectionPool.from_url(
-        url,
+    options: dict[str, Any] = dict(connection.parse_url(url))
+    kind = _CONNECTIONS[options.pop("connection_class", connection.Connection)]
+    pool = aioredis.BlockingConnectionPool(
+        connection_class=kind,
         max_connections=connections,
         timeout=answer_seconds,
         socket_timeout=answer_seconds,
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
+        **options,
     )
     return aioredis.Redis.from_pool(pool)
 

@@ -38,8 +38,9 @@ class Failpoints:
         self._active: dict[str, tuple[str, int]] = {}
         for part in filter(None, (one.strip() for one in text.split(","))):
             name, _, action = part.partition("=")
-            action, _, times = action.partition("*")
-            if name not in FAILPOINTS or action not in {"kill", "stop", "raise"}:
+            action, star, times = action.partition("*")
+            is_number = times.isdecimal() and int(times) > 0
+            if name not in FAILPOINTS or action not in {"kill", "stop", "raise"} or (star and not is_number):
                 raise ValueError(f"{VARIABLE}: unknown failpoint {part!r}; known: {', '.join(FAILPOINTS)}")
             self._active[name] = (action, int(times or sys.maxsize))
 

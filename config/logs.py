@@ -4,6 +4,7 @@ Line breaks and control characters from outside are escaped, so that a sender ca
 and contents are logged at debug only, by those who call.
 """
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -16,6 +17,8 @@ from structlog.typing import FilteringBoundLogger
 from config.settings import LogSettings
 
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160), 0x2028, 0x2029]}
+# What JSON allows in a string and a terminal or a line reader takes for a control.
+_CONTROL_IN_JSON = {code: f"\\u{code:04x}" for code in [*range(127, 160), 0x2028, 0x2029]}
 
 
 def get_log() -> FilteringBoundLogger:
@@ -25,11 +28,17 @@ def get_log() -> FilteringBoundLogger:
 
 
 def set_up_logging(settings: LogSettings, process: str) -> None:
-    """Once at the start of every process; `process` is bound to every line."""
+    """Once at the start of every process; `process` stands in every line, of every thread."""
+
+    def name_process(_: Any, __: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        values.setdefault("process", process)
+        return values
+
     is_console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        name_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -46,7 +55,6 @@ def set_up_logging(settings: LogSettings, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(process=process)
     _route_stdlib(shared, renderer, level)
 
 
@@ -67,11 +75,20 @@ def _route_stdlib(
 
 
 def _to_json(values: Any, **_: Any) -> str:
-    return orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        text = orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair, a huge number: the line matters more than its beauty
+        text = json.dumps(values, default=str, skipkeys=True)
+    return text if text.isascii() else text.translate(_CONTROL_IN_JSON)
 
 
 def _escape_control(_: Any, __: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in values.items():
-        if isinstance(value, str) and name != "exception":
-            values[name] = value.translate(_CONTROL)
+        if isinstance(value, str):
+            values[name] = _indented(value) if name == "exception" else value.translate(_CONTROL)
     return values
+
+
+def _indented(traceback: str) -> str:
+    """Its lines stay lines, but none begins where a line of ours does: an error's text may come from outside."""
+    return "\n".join(" " * 4 + line.translate(_CONTROL) for line in traceback.split("\n"))

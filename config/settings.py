@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MIB = 1024 * 1024
 # SES takes 40 MB after base64 through v2, which is 30 MiB of raw message.
@@ -25,6 +25,19 @@ def _split_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _begins_with(*beginnings: str) -> AfterValidator:
+    """Empty, or one of these beginnings with something behind it."""
+
+    def check(text: str) -> str:
+        if text and not any(text.startswith(one) and len(text) > len(one) for one in beginnings):
+            raise ValueError(f"must begin with {', '.join(beginnings[:-1])} or {beginnings[-1]}")
+        return text
+
+    return AfterValidator(check)
+
+
+RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://")]
+ContentPlace = Annotated[str, _begins_with("s3://", "/")]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Networks = Annotated[
@@ -126,9 +139,9 @@ class FlowerSettings(Section):
 class RedisSettings(Section):
     """The server that holds the spool."""
 
-    url: str = Field(
+    url: RedisUrl = Field(
         "",
-        pattern=r"^$|^(redis|rediss|unix)://",
+        repr=False,
         description="redis://, rediss:// or unix://; empty = embedded.",
     )
     durability: Literal["always", "everysec", "none"] = Field(
@@ -147,9 +160,9 @@ class RedisSettings(Section):
 class BrokerSettings(Section):
     """Where Celery's queues live."""
 
-    url: str = Field(
+    url: RedisUrl = Field(
         "",
-        pattern=r"^$|^(redis|rediss|unix)://",
+        repr=False,
         description="Another Redis for the nudges; empty = the spool's.",
     )
 
@@ -160,9 +173,8 @@ class SpoolSettings(Section):
     inline_content_bytes: int = Field(
         128 * 1024, ge=0, le=8 * MIB, description="Larger contents go to the content store."
     )
-    content_store: str = Field(
+    content_store: ContentPlace = Field(
         "",
-        pattern=r"^$|^s3://[^/]+(/.*)?$|^/.+",
         description="Folder or s3://bucket/prefix; empty = data dir.",
     )
     keep_finished_seconds: Seconds = Field(

@@ -1,12 +1,14 @@
 """Reads `mailsluice.toml` and the environment into Settings; every mistake is reported at once.
 
 Order, the later wins: defaults, the file (`--config`, `SLUICE_CONFIG`, else ./mailsluice.toml when it is there),
-`SLUICE_SECTION_KEY` variables. A mistake says where it stands, what is wrong and what is allowed. Unknown keys
+`SLUICE_SECTION_KEY` variables. An empty variable is not set, unless the setting is a text.
+A mistake says where it stands, what is wrong and what is allowed; a URL is shown without its password. Unknown keys
 and unknown SLUICE_ variables are mistakes: a misspelt limit must not be a silent default.
 """
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +22,9 @@ from config.settings import Section, Settings
 DEFAULT_FILE = Path("mailsluice.toml")
 # Not settings: where the file is, and the test hook of config/failpoints.py.
 OTHER_VARIABLES = frozenset({"SLUICE_CONFIG", "SLUICE_FAILPOINTS"})
+
+
+_LONGEST_SHOWN = 100
 
 
 class WrongSettings(Refused):
@@ -40,6 +45,18 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] = os.envi
     path = file or (Path(environ["SLUICE_CONFIG"]) if environ.get("SLUICE_CONFIG") else None)
     values = _read_file(path)
     origins = {(section, key): f"{path or DEFAULT_FILE}: [{section}] {key}" for section, key in _keys(values)}
+    mistakes = _add_variables(environ, values, origins)
+    settings, errors = _validated(values)
+    mistakes += _mistakes(errors, origins, path)
+    if settings is None or mistakes:
+        raise WrongSettings("Settings that cannot be used:\n  " + "\n  ".join(mistakes))
+    return settings
+
+
+def _add_variables(
+    environ: Mapping[str, str], values: dict[str, Any], origins: dict[tuple[str, str], str]
+) -> list[str]:
+    """Puts the environment over the file's values; returns the variables that name no setting."""
     mistakes: list[str] = []
     for name, value in sorted(environ.items()):
         if not name.startswith("SLUICE_") or name in OTHER_VARIABLES:
@@ -49,15 +66,43 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] = os.envi
             mistakes.append(f"{name}: no such setting{_closest(name, _all_variables())}")
             continue
         section, key = place
-        values.setdefault(section, {})[key] = value
-        origins[place] = name
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        mistakes += [_mistake(dict(one), origins, path) for one in error.errors()]
-    if mistakes:
-        raise WrongSettings("Settings that cannot be used:\n  " + "\n  ".join(mistakes))
-    return settings
+        body = values.setdefault(section, {})
+        # An empty variable is how Compose and systemd write "not set"; only for a text it can be a value.
+        if isinstance(body, dict) and (value or sections()[section].model_fields[key].annotation is str):
+            body[key] = value
+            origins[place] = name
+    return mistakes
+
+
+def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[dict[str, Any]]]:
+    """The settings, and every mistake.
+
+    Pydantic checks what belongs together only when each value is right by itself, so what is wrong is taken out and
+    the rest is checked again.
+    """
+    errors: list[dict[str, Any]] = []
+    removed: set[str] = set()
+    while True:
+        try:
+            return Settings.model_validate(values), errors
+        except ValidationError as error:
+            found: list[dict[str, Any]] = [dict(one) for one in error.errors()]
+        # A check of a pair whose other half was taken out would be a mistake of ours.
+        errors += [one for one in found if not any(re.search(rf"\b{re.escape(key)}\b", one["msg"]) for key in removed)]
+        places = {tuple(str(part) for part in one["loc"][:2]) for one in found} - {()}
+        if not places:
+            return None, errors
+        for place in places:
+            removed.add(place[-1])
+            values = _without(values, place)
+
+
+def _without(values: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
+    section, *keys = place
+    body = values.get(section)
+    if keys and isinstance(body, dict):
+        return {**values, section: {key: value for key, value in body.items() if key != keys[0]}}
+    return {name: value for name, value in values.items() if name != section}
 
 
 def variable_of(section: str, key: str) -> str:
@@ -93,17 +138,48 @@ def _keys(values: dict[str, Any]) -> list[tuple[str, str]]:
     return [(section, key) for section, body in values.items() if isinstance(body, dict) for key in body]
 
 
-def _mistake(error: dict[str, Any], origins: dict[tuple[str, str], str], path: Path | None) -> str:
-    loc = tuple(str(part) for part in error["loc"])
-    where = origins.get((loc[0], loc[1])) if len(loc) > 1 else None
-    where = where or f"{path or DEFAULT_FILE}: [{loc[0]}]" if loc else ""
+def _mistakes(errors: list[dict[str, Any]], origins: dict[tuple[str, str], str], path: Path | None) -> list[str]:
+    """One line for each wrong value; alternatives of one type (IPv4 or IPv6) share it."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        loc = tuple(str(part) for part in error["loc"])
+        where = origins.get((loc[0], loc[1])) if len(loc) > 1 else None
+        if where is None and loc:
+            where = f"{path or DEFAULT_FILE}: [{loc[0]}]"
+        text, shown = _text_of(error, loc), _shown(error, loc)
+        lines.setdefault((f"{where}: " if where else "", shown), []).append(text)
+    return [where + ", or ".join(dict.fromkeys(texts)) + shown for (where, shown), texts in lines.items()]
+
+
+def _text_of(error: dict[str, Any], loc: tuple[str, ...]) -> str:
     if error["type"] == "extra_forbidden":
         known = sections()
         names = list(known[loc[0]].model_fields) if len(loc) > 1 and loc[0] in known else list(known)
-        return f"{where}: no such {'setting' if len(loc) > 1 else 'section'}{_closest(loc[-1], names)}"
-    text = error["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(error["input"], dict | Section) else f", not {error['input']!r}"
-    return f"{where}: {text}{shown}" if where else text
+        return f"no such {'setting' if len(loc) > 1 else 'section'}{_closest(loc[-1], names)}"
+    if error["type"] == "model_type":
+        return "must be a section with settings of its own"
+    text: str = error["msg"]
+    return text.removeprefix("Value error, ")
+
+
+def _shown(error: dict[str, Any], loc: tuple[str, ...]) -> str:
+    """The wrong value, unless it is many or could be a secret."""
+    value = error["input"]
+    if error["type"] == "extra_forbidden" or isinstance(value, dict | Section):
+        return ""
+    if loc[-1].endswith("url"):
+        value = _masked(str(value))
+    text = repr(value)
+    return f", not {text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + '…'}"
+
+
+def _masked(url: str) -> str:
+    """A URL without what may be a password: user part and query; no more than … when it is none."""
+    scheme, is_url, rest = url.partition("://")
+    if not is_url:
+        return "…"
+    _, has_user, host = rest.partition("?")[0].rpartition("@")
+    return f"{scheme}://{'***@' if has_user else ''}{host}{'?***' if '?' in rest else ''}"
 
 
 def _closest(name: str, names: list[str]) -> str:

@@ -9,18 +9,16 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 from redis import asyncio as aioredis
-from redis import exceptions
 
 from config.errors import TryLater
 from config.queues import KEY_PREFIX
 from spool import keys
-from spool.scripts import Argument, Script, translated
+from spool.scripts import Argument, Script, answer_of
 
 # Entries of a dead-letter stream: enough to see what is wrong, too few to fill the server.
 MAX_DEAD_LETTERS = 1000
@@ -28,6 +26,8 @@ FIRST_PAUSE_MS = 1000
 LONGEST_PAUSE_MS = 300_000
 # What one call of trim.lua removes beyond the backlog's limit; it reads these entries, a few milliseconds.
 TRIM_STEP = 1000
+# The names of the keys that Python knows as well, for the scripts.
+_NAMES = f"local PREFIX, EVENTS, COUNTERS = '{KEY_PREFIX}', '{keys.EVENTS}', '{keys.COUNTERS}'\n"
 
 
 class EventScript(Script):
@@ -35,8 +35,9 @@ class EventScript(Script):
 
     def __init__(self, name: str) -> None:
         folder = files("sending_events") / "lua"
+        texts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name)]
         self.name = name
-        self.source = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+        self.source = _NAMES + "".join(texts)
         self.digest = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 - EVALSHA's own hash
 
 
@@ -123,7 +124,7 @@ class Progress:
 
     async def read(self, turn: Turn, count: int) -> list[Entry]:
         """The next entries after the cursor, at most `count`."""
-        rows = await _asked(self._redis.xrange(keys.EVENTS, f"({turn.cursor}", "+", count))
+        rows = await answer_of(self._redis.xrange(keys.EVENTS, f"({turn.cursor}", "+", count))
         return [Entry(id_.decode(), fields.get(b"d", b"")) for id_, fields in rows]
 
     async def advance(
@@ -150,7 +151,7 @@ class Progress:
         pipeline.hget(destination_key(name), "next_try_at_ms")
         pipeline.xrevrange(keys.EVENTS, "+", "-", 1)
         pipeline.time()
-        cursor, next_try_at_ms, last, (seconds, microseconds) = await _asked(pipeline.execute())
+        cursor, next_try_at_ms, last, (seconds, microseconds) = await answer_of(pipeline.execute())
         if not last or (cursor and _order(cursor) >= _order(last[0][0])):
             return False
         now_ms: int = seconds * 1000 + microseconds // 1000
@@ -173,18 +174,9 @@ def destination_key(name: str) -> str:
 
 def dead_letters_key(name: str) -> str:
     """Stream: what a destination can never take; fields id, d (the short form), why."""
-    return f"{keys.EVENTS}:dead:{name}"
+    return KEY_PREFIX + "dead:" + name
 
 
 def _order(stream_id: bytes) -> tuple[int, int]:
     milliseconds, _, sequence = stream_id.partition(b"-")
     return int(milliseconds), int(sequence)
-
-
-async def _asked(reading: Awaitable[Any]) -> Any:
-    try:
-        return await reading
-    except (exceptions.RedisError, OSError) as error:
-        if meaning := translated(error):
-            raise meaning from error
-        raise

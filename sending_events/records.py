@@ -17,6 +17,7 @@ from typing import Any, Literal
 import orjson
 
 from config.errors import Refused
+from spool.keys import is_message_id
 from spool.records import Message
 
 EventKind = Literal["accepted", "send", "reject", "deferred", "dropped", "expired"]
@@ -78,7 +79,7 @@ class EventRecord:
             recipients = values.get("r")
             return cls(
                 kind=values["k"],
-                message_id=values["id"],
+                message_id=_checked(values["id"]),
                 at_ms=values["at"],
                 recipients=None if recipients is None else tuple(recipients),
                 ses_message_id=values.get("ses", ""),
@@ -88,6 +89,12 @@ class EventRecord:
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
+
+
+def _checked(message_id: str) -> str:
+    if not is_message_id(message_id):
+        raise ValueError("not a message id")
+    return message_id
 
 
 def rendered_line(record: EventRecord, message: Message | None, event_id: str) -> bytes:

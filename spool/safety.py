@@ -262,9 +262,13 @@ def _text(value: str | bytes) -> str:
 
 
 def _silence(error: Exception) -> str:
-    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
+    # A refused log-in comes wrapped in an ordinary connection error.
+    if any(isinstance(one, _REFUSALS) for one in (error, error.__cause__)):
         return "The spool's server refuses our user: put a user who may write, run scripts and read INFO in redis.url."
     return NO_ANSWER
+
+
+_REFUSALS = (exceptions.AuthenticationError, exceptions.NoPermissionError)
 
 
 def _log_change(report: SafetyReport) -> None:

@@ -2,7 +2,7 @@
 
 import warnings
 
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_ready
 
 from config.celery_app import make_celery

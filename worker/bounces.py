@@ -3,8 +3,12 @@
 RFC 3464 multipart/report in three parts: words for a person, fields for a program, the headers of the original. The
 envelope sender is null and `Auto-Submitted: auto-replied` is set, so nothing answers it. SES has no null sender: the
 From address of the bounce stands in for it and has to be of a verified domain, by default the sender's own.
+
+Whatever the original and SES's texts hold, the bounce is ASCII, its lines are at most 998 bytes long, and nothing from
+outside can end a line: no field can be forged. Its size is bounded by the recipients, about 1.5 KB each at worst.
 """
 
+import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +16,18 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from spool.records import Message, NewMessage
+from worker.relay.mime import header_end, without_private_headers
 
 _MAX_ORIGINAL_HEADER_BYTES = 8 * 1024
+_MAX_ADDRESS_CHARACTERS = 320
+_MAX_REASON_CHARACTERS = 500
+
+# What can stand in a header field as it is: atoms or a quoted string, then a domain or an address literal.
+_PLAIN_ADDRESS = re.compile(
+    r'(?:[^\x00-\x20\x7f-\U0010ffff"(),:;<>@\[\\\]]+|"(?:[ !#-\[\]-~]|\\[ -~])*")@[A-Za-z0-9._:\[\]-]+'
+)
+_CLEAN_LINE = re.compile(r"[\t -~]{0,998}")  # RFC 5322 section 2.1.1
+_PLAIN_MESSAGE_ID = re.compile(r"<?([!-;=?-~]{1,900})>?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,57 +51,65 @@ def compose_bounce(
     now_ms: int,
 ) -> NewMessage:
     """The bounce as a message for the spool, addressed to the original's envelope sender."""
-    author = bounce_sender or f"mailer-daemon@{original.sender.rpartition('@')[2] or reporting_host}"
     header_message_id = f"{message_id}@{reporting_host}"
     arrived_at = _date(original.accepted_at_ms)
     boundary = f"=_{message_id}"
-    content = "\r\n".join(
-        [
-            f"From: Mail Delivery System <{author}>",
-            f"To: {original.sender}",
-            "Subject: Undelivered Mail Returned to Sender",
-            f"Date: {_date(now_ms)}",
-            f"Message-ID: <{header_message_id}>",
-            *_references(original),
-            "Auto-Submitted: auto-replied",
-            "MIME-Version: 1.0",
-            f'Content-Type: multipart/report; report-type=delivery-status; boundary="{boundary}"',
-            "",
-            "This is a MIME-encapsulated message.",
-            "",
-            f"--{boundary}",
-            "Content-Description: Notification",
-            "Content-Type: text/plain; charset=utf-8",
-            "Content-Transfer-Encoding: 8bit",
-            "",
-            *_words(original, failures, reporting_host, arrived_at),
-            "",
-            f"--{boundary}",
-            "Content-Description: Delivery report",
-            "Content-Type: message/delivery-status",
-            "",
-            f"Reporting-MTA: dns; {reporting_host}",
-            f"X-Mailsluice-Message-Id: {original.message_id}",
-            f"Arrival-Date: {arrived_at}",
-            *(line for failure in failures for line in _status_fields(failure)),
-            "",
-            f"--{boundary}",
-            "Content-Description: Headers of the undelivered message",
-            "Content-Type: text/rfc822-headers",
-            "Content-Transfer-Encoding: 8bit",
-            "",
-        ]
-    )
-    body = content.encode("utf-8", "replace") + b"\r\n" + _headers_of(original_content)
+    lines = [
+        f"From: Mail Delivery System <{_author(original.sender, reporting_host, bounce_sender)}>",
+        f"To: {_in_header(original.sender)}",
+        "Subject: Undelivered Mail Returned to Sender",
+        f"Date: {_date(now_ms)}",
+        f"Message-ID: <{header_message_id}>",
+        *_references(original),
+        "Auto-Submitted: auto-replied",
+        "MIME-Version: 1.0",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        f'\tboundary="{boundary}"',
+        "",
+        "This is a MIME-encapsulated message.",
+        "",
+        f"--{boundary}",
+        "Content-Description: Notification",
+        "Content-Type: text/plain; charset=us-ascii",
+        "",
+        *_words(original, failures, reporting_host, arrived_at),
+        "",
+        f"--{boundary}",
+        "Content-Description: Delivery report",
+        "Content-Type: message/delivery-status",
+        "",
+        f"Reporting-MTA: dns; {reporting_host}",
+        f"X-Mailsluice-Message-Id: {original.message_id}",
+        f"Arrival-Date: {arrived_at}",
+        *(line for failure in failures for line in _status_fields(failure)),
+        "",
+        f"--{boundary}",
+        *_headers_part(original_content),
+        f"--{boundary}--",
+        "",
+    ]
     return NewMessage(
         message_id=message_id,
         sender="",
         recipients=(original.sender,),
-        content=body + f"\r\n--{boundary}--\r\n".encode(),
+        content="\r\n".join(lines).encode("ascii", "backslashreplace"),
         door="bounce",
         header_message_id=header_message_id,
         is_auto_submitted=True,
     )
+
+
+def _author(sender: str, reporting_host: str, bounce_sender: str) -> str:
+    if bounce_sender:
+        return bounce_sender
+    domain = sender.rpartition("@")[2] if _PLAIN_ADDRESS.fullmatch(sender) else reporting_host
+    return f"mailer-daemon@{domain}"
+
+
+def _in_header(address: str) -> str:
+    """The address as a header field can hold it; the envelope has it anyway."""
+    is_plain = len(address) <= _MAX_ADDRESS_CHARACTERS and _PLAIN_ADDRESS.fullmatch(address)
+    return address if is_plain else "undisclosed-recipients:;"
 
 
 def _words(original: Message, failures: Sequence[Failure], host: str, arrived_at: str) -> list[str]:
@@ -97,37 +119,59 @@ def _words(original: Message, failures: Sequence[Failure], host: str, arrived_at
         f"Your message of {arrived_at} could not be sent to the recipients below.",
         f"Its id here is {original.message_id}.",
         "",
-        *(f"<{failure.address}>: {_one_line(failure.reason)}" for failure in failures),
+        *(
+            f"<{_one_line(failure.address, _MAX_ADDRESS_CHARACTERS)}>: {_one_line(failure.reason)}"
+            for failure in failures
+        ),
     ]
 
 
 def _status_fields(failure: Failure) -> list[str]:
     return [
         "",
-        f"Final-Recipient: rfc822; {failure.address}",
+        f"Final-Recipient: rfc822; {_one_line(failure.address, _MAX_ADDRESS_CHARACTERS)}",
         "Action: failed",
         f"Status: {failure.status}",
-        f"Diagnostic-Code: X-Amazon-SES; {_one_line(failure.reason)}",
+        f"Diagnostic-Code: X-Mailsluice; {_one_line(failure.reason)}",
     ]
 
 
 def _references(original: Message) -> list[str]:
-    if not original.header_message_id:
-        return []
-    return [f"In-Reply-To: <{original.header_message_id}>", f"References: <{original.header_message_id}>"]
+    found = _PLAIN_MESSAGE_ID.fullmatch(original.header_message_id)
+    return [f"In-Reply-To: <{found[1]}>", f"References: <{found[1]}>"] if found else []
 
 
-def _headers_of(content: bytes) -> bytes:
-    """The header section, whole lines only, bounded."""
-    head = content.partition(b"\r\n\r\n")[0]
+def _headers_part(content: bytes) -> list[str]:
+    """The original's header section without Bcc, quoted-printable when it is not clean ASCII (RFC 6522 section 4)."""
+    lines = _header_lines(content)
+    is_clean = all(_CLEAN_LINE.fullmatch(line) for line in lines)
+    if not is_clean:
+        encoded = (binascii.b2a_qp(line.encode("latin-1"), istext=False) for line in lines)  # a lone CR as well
+        lines = b"\n".join(encoded).decode("ascii").split("\n")
+    return [
+        "Content-Description: Headers of the undelivered message",
+        "Content-Type: text/rfc822-headers",
+        f"Content-Transfer-Encoding: {'7bit' if is_clean else 'quoted-printable'}",
+        "",
+        *lines,
+        "",
+    ]
+
+
+def _header_lines(content: bytes) -> list[str]:
+    """Whole lines without their ends, bounded, each byte one character."""
+    beginning = content[: _MAX_ORIGINAL_HEADER_BYTES + 2]
+    head = beginning[: header_end(beginning)]
     if len(head) > _MAX_ORIGINAL_HEADER_BYTES:
-        head = head[:_MAX_ORIGINAL_HEADER_BYTES].rpartition(b"\r\n")[0]
-    return head + b"\r\n"
+        head = head[: head.rfind(b"\n") + 1]
+    kept, _ = without_private_headers(head)
+    return [line.removesuffix("\r") for line in kept.decode("latin-1").removesuffix("\n").split("\n")]
 
 
-def _one_line(text: str) -> str:
-    """Folded by nothing, safe in a header: no line ends, no control characters, at most 500 characters."""
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)[:500]
+def _one_line(text: str, at_most: int = _MAX_REASON_CHARACTERS) -> str:
+    """ASCII without line ends and control characters, bounded."""
+    ascii_text = text[:at_most].encode("ascii", "backslashreplace").decode("ascii")
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", ascii_text)[:at_most]
 
 
 def _date(at_ms: int) -> str:

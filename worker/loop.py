@@ -105,10 +105,8 @@ class LoopThread:
         return threading.current_thread() is self._thread
 
     def where(self) -> str:
-        """What the thread of the loop is doing now, as a stack."""
-        ident = self._thread.ident if self._thread else None
-        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001 the documented way to it
-        return "".join(traceback.format_stack(frame)) if frame else ""
+        """What the loop's thread is doing now."""
+        return stack_of(self._thread)
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -125,3 +123,9 @@ class LoopThread:
         await asyncio.gather(*others, return_exceptions=True)
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
+
+
+def stack_of(thread: threading.Thread | None) -> str:
+    """What a thread is doing now; empty if it has ended."""
+    frame = sys._current_frames().get(thread.ident or 0) if thread else None  # noqa: SLF001 the documented way
+    return "".join(traceback.format_stack(frame)) if frame else ""

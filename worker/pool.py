@@ -33,7 +33,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.platforms import EX_FAILURE
 from celery.worker import state
 
-from worker.loop import Crossing, LoopThread
+from worker.loop import Crossing, LoopThread, stack_of
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -48,6 +48,7 @@ class Run:
         self.pool = pool
         self.future: Future[None]
         self.started_at = inf  # until a thread takes it up
+        self.thread: threading.Thread | None = None
         self._on_timeout = on_timeout
         self._crossing: Crossing[Any] | None = None
         self._terminated = threading.Event()
@@ -98,6 +99,8 @@ class LoopPool(TaskPool):
     start_seconds = 60.0
     #: Time for cancelled coroutines, the lifespan and the loop to end, all together.
     close_seconds = 5.0
+    #: Time for the rest of Celery's shutdown when threads are stuck; then the process is ended.
+    last_resort_seconds = 3.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -149,8 +152,9 @@ class LoopPool(TaskPool):
         self.loop_thread.soon(self._closing.set)
         self._life.has_ended_by(until)
         if not self.loop_thread.stop(max(1.0, until - monotonic())) or self._runs:
-            _log.error("worker.threads_stuck", tasks=len(self._runs), where=self.loop_thread.where())
-            _end_process_after(self.close_seconds)
+            where = [self.loop_thread.where(), *(stack_of(run.thread) for run in list(self._runs))]
+            _log.error("worker.threads_stuck", where="\n".join(where))
+            _end_process_after(self.last_resort_seconds)
 
     def register_with_event_loop(self, loop: Any) -> None:
         # Celery's own loop asks for more tasks only when something wakes it. With prefetch disabled and every
@@ -159,7 +163,7 @@ class LoopPool(TaskPool):
 
     def _run(self, run: Run, work: tuple[Any, ...], options: dict[str, Any]) -> None:
         _here.run = run
-        run.started_at = monotonic()
+        run.started_at, run.thread = monotonic(), threading.current_thread()
         try:
             apply_target(*work, **options)
         finally:

@@ -1,23 +1,21 @@
--- Put before every other script of this folder.
+-- Put before every other script of this folder, after a line with PREFIX ({ms}:), EVENTS and COUNTERS.
 --
 -- Keys (one hash tag, see spool/keys.py):
---   {ms}:happenings           stream, field d: what happened, in order; cut off at the front by trim.lua alone
+--   EVENTS                    stream, field d: what happened, in order; cut off at the front by trim.lua alone
 --   {ms}:cursor:<name>        string, id of the last entry that the destination has taken
 --   {ms}:destination:<name>   hash  position: how many entries were ever added up to the cursor
 --                                   failures, next_try_at_ms, error: only while the destination does not take
 --   {ms}:lock:events:<name>   string with expiry, the token of the process that serves the destination now
---   {ms}:dead:<name>   stream, fields id d why: what the destination can never take, the newest ones
---   {ms}:counters             hash  events_published:<name> events_lost:<name> events_refused:<name> events_trimmed
+--   {ms}:dead:<name>          stream, fields id d why: what the destination can never take, the newest ones
+--   COUNTERS                  hash  events_published:<name> events_lost:<name> events_refused:<name> events_trimmed
 --
 -- Memory: as in the spool's scripts, every script that writes begins with a DEL, so that a full server still lets
 -- events out and the stream shrink.
 
-local EVENTS, COUNTERS = '{ms}:happenings', '{ms}:counters'
-
-local function cursor_key(name) return '{ms}:cursor:' .. name end
-local function state_key(name) return '{ms}:destination:' .. name end
-local function lock_key(name) return '{ms}:lock:events:' .. name end
-local function dead_key(name) return '{ms}:dead:' .. name end
+local function cursor_key(name) return PREFIX .. 'cursor:' .. name end
+local function state_key(name) return PREFIX .. 'destination:' .. name end
+local function lock_key(name) return PREFIX .. 'lock:events:' .. name end
+local function dead_key(name) return PREFIX .. 'dead:' .. name end
 
 local function now_ms()
   local t = redis.call('TIME')

@@ -3,8 +3,9 @@
 Theory of operation
 1. An HTTP answer with a message id: Accepted. It is SES's mail now.
 2. An HTTP answer with an error code: the table below, code first, then the text for codes that SES uses twice.
-3. No answer, or one that is not SES's (cut, HTML, 502, 504) after the request began to be written: Unknown.
-4. No connection, so nothing was written: Unavailable.
+3. No answer, or one that is not SES's (cut, HTML, 500, 502, 504), once the request was written: Unknown. Not so for
+   the few answers by which a proxy or load balancer says that it passed nothing on: Unavailable.
+4. The request was not written to its end: Unavailable.
 A code that is not in the table is temporary: bounded by the message's age, visible in `mailsluice queue`. Account
 trouble (paused, wrong credentials, missing set) is temporary as well: an operator can mend it, a bounce can not be
 taken back. Sources: contracts of SES v1 and v2 (botocore models, developer guide "Amazon SES API errors").
@@ -13,7 +14,9 @@ taken back. Sources: contracts of SES v1 and v2 (botocore models, developer guid
 import html
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import orjson
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +108,30 @@ CODES: dict[str, _Kind] = {
 # (code, beginning of the text) for codes with two meanings.
 TEXTS: dict[tuple[str, str], _Kind] = {
     ("MessageRejected", "Sending paused for this account"): "unavailable",
+    ("MessageRejected", "Sending suspended for this account"): "unavailable",
 }
 
-_MESSAGE_ID = re.compile(rb"<MessageId>\s*([0-9A-Za-z-]{1,120})\s*</MessageId>")
-_V2_MESSAGE_ID = re.compile(rb'^\s*\{\s*"MessageId"\s*:\s*"([0-9A-Za-z-]{1,120})"\s*\}\s*$')
-_XML_CODE = re.compile(rb"<Error>.*?<Code>([^<]{1,200})</Code>", re.DOTALL)
-_XML_TEXT = re.compile(rb"<Error>.*?<Message>([^<]{0,2000})</Message>", re.DOTALL)
-_JSON_TEXT = re.compile(rb'"[Mm]essage"\s*:\s*"((?:[^"\\]|\\.){0,2000})"')
+# Answers of proxies and load balancers that say "not here": the request did not reach SES.
+_NOT_PASSED_ON = {301, 302, 307, 308, 503}
+
+_MAX_REASON_CHARACTERS = 500
+_MESSAGE_ID = re.compile(r"[0-9A-Za-z._-]{1,120}")
 
 
 def of_answer(status: int, error_type: str, body: bytes) -> Outcome:
     """The outcome of a complete HTTP answer; `error_type` is the header x-amzn-ErrorType of v2, or ""."""
+    values = _json(body)
     if status == 200:
-        found = _MESSAGE_ID.search(body) or _V2_MESSAGE_ID.match(body)
-        return Accepted(found[1].decode()) if found else Unknown("BadAnswer", "SES answered 200 without a message id")
-    code, reason = _code_and_reason(error_type, body)
-    if not code and status in {500, 503}:
-        return Unavailable(f"HTTP{status}", f"SES answered HTTP {status}")
-    if not code and (status >= 500 or status < 400):
-        return Unknown(f"HTTP{status}", f"HTTP {status} without SES's answer")
-    return of_code(code or f"HTTP{status}", reason)
+        ses_message_id = _member(values, "MessageId") or _element(body, b"MessageId")
+        if _MESSAGE_ID.fullmatch(ses_message_id):
+            return Accepted(ses_message_id)
+        return Unknown("BadAnswer", "HTTP 200 without SES's message id")
+    code, reason = _code_and_reason(error_type, values, body)
+    if code:
+        return of_code(code, reason)
+    if status in _NOT_PASSED_ON or 400 <= status < 500:
+        return Unavailable(f"HTTP{status}", f"HTTP {status} without SES's answer; check the endpoint and the proxies")
+    return Unknown(f"HTTP{status}", f"HTTP {status} without SES's answer")
 
 
 def of_code(code: str, reason: str) -> Outcome:
@@ -135,15 +142,37 @@ def of_code(code: str, reason: str) -> Outcome:
     return _KINDS[CODES.get(code, "unavailable")](code, reason)
 
 
-def _code_and_reason(error_type: str, body: bytes) -> tuple[str, str]:
-    if error_type:
-        text = _JSON_TEXT.search(body)
-        return error_type.partition(":")[0], _shown(text[1]) if text else ""
-    if code := _XML_CODE.search(body):
-        text = _XML_TEXT.search(body)
-        return code[1].decode("ascii", "replace"), html.unescape(_shown(text[1])) if text else ""
-    return "", ""
+def _code_and_reason(error_type: str, values: dict[str, Any], body: bytes) -> tuple[str, str]:
+    """v2 has the code in a header (`Name:http://…`), or as `code` or `__type`; v1 has elements."""
+    if code := error_type or _member(values, "code", "__type"):
+        return _shown(code.partition(":")[0].rpartition("#")[2]), _shown(_member(values, "message", "Message"))
+    error = body.partition(b"<Error>")[2]
+    return _element(error, b"Code"), _element(error, b"Message")
 
 
-def _shown(raw: bytes) -> str:
-    return " ".join(raw.decode("utf-8", "replace").split())
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        values = orjson.loads(body) if body.lstrip()[:1] == b"{" else None
+    except orjson.JSONDecodeError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _member(values: dict[str, Any], *names: str) -> str:
+    """The first of these members that is a text."""
+    return next((values[name] for name in names if isinstance(values.get(name), str)), "")
+
+
+def _element(body: bytes, name: bytes) -> str:
+    """The text of the first element of this name. SES's answers have neither attributes there nor CDATA."""
+    _, start, rest = body.partition(b"<" + name + b">")
+    text, end, _ = rest.partition(b"</" + name + b">")
+    return _shown(html.unescape(text.decode("utf-8", "replace"))) if start and end else ""
+
+
+def _shown(text: str) -> str:
+    """On one line, printable, and no longer than anybody reads."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(character for character in line if character.isprintable())
+    return line[:_MAX_REASON_CHARACTERS]

@@ -27,7 +27,8 @@ def signed_headers(  # noqa: PLR0917 - each is a part of the request
     host: str, path: str, headers: dict[str, str], body: bytes, credentials: Credentials, region: str, now: datetime
 ) -> dict[str, str]:
     """`headers` (lower-case names) with host, date, token and authorization for service `ses`; now in UTC."""
-    stamp, date = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    date = stamp[:8]
     signed = {**headers, "host": host, "x-amz-date": stamp}
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token

@@ -1,0 +1,81 @@
+"""GET /healthz: 200 only when mail can be accepted and is moving, else 503.
+
+The body says why: `status` (ok or failing), `problems` (sentences with what to do; with a weakened durability also
+while the status is ok), and the figures the judgement rests on. It holds no address and no content.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from aws_api.tools import TOOLS
+from spool.figures import Figures, read_figures, standstills
+from spool.safety import NO_ANSWER, SafetyReport
+from spool.scripts import StoreUnavailable
+
+# Load balancers give up after a few seconds; a late answer is no better than none.
+ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The judgement, and what it was made from."""
+
+    is_ok: bool
+    problems: tuple[str, ...]
+    figures: dict[str, Any]
+
+
+def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) -> Health:
+    """Healthy = safe, not full, and nothing stands still."""
+    still = standstills(figures, stall_seconds)
+    return Health(
+        is_ok=report.is_safe and not report.is_full and not still,
+        problems=(*report.problems, *still),
+        figures={
+            "places": {place.value: messages for place, messages in figures.places.items()},
+            "oldest_waiting_seconds": figures.oldest_waiting_seconds,
+            "longest_due_seconds": figures.longest_due_seconds,
+            "idle_seconds": figures.idle_seconds,
+            "workers": len(figures.workers),
+            "celery_queues": figures.queues,
+            "spool": _spool(report),
+        },
+    )
+
+
+def silent_health(report: SafetyReport) -> Health:
+    """The server did not answer now, whatever the last check said."""
+    problems = (NO_ANSWER, *report.problems) if report.is_safe else report.problems
+    return Health(is_ok=False, problems=problems, figures={"spool": {**_spool(report), "is_safe": False}})
+
+
+def _spool(report: SafetyReport) -> dict[str, Any]:
+    return {
+        "is_safe": report.is_safe,
+        "is_full": report.is_full,
+        "memory_percent": report.memory_percent,
+        "free_disk_bytes": report.free_disk_bytes,
+    }
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """The judgement on this moment."""
+    tools = request.app[TOOLS]
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            figures = await read_figures(tools.spool, tools.broker)
+    except (StoreUnavailable, TimeoutError):
+        health = silent_health(tools.watch.report)
+    else:
+        health = judged_health(tools.watch.report, figures, tools.settings.worker.stall_seconds)
+    body = {"status": "ok" if health.is_ok else "failing", "problems": health.problems, **health.figures}
+    return web.Response(
+        body=orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
+        status=200 if health.is_ok else 503,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

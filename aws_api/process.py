@@ -1,0 +1,86 @@
+"""The HTTP door as a process: listens, tells the supervisor, leaves on SIGTERM or Ctrl-C.
+
+It starts without the spool's server as well: /healthz then says so. Running requests get a moment to end.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import uvloop
+from aiohttp import web
+
+from aws_api.app import make_app
+from aws_api.tools import Tools
+from config.clients import redis_client
+from config.logs import get_log, set_up_logging
+from config.readiness import tell_ready
+from config.settings import Settings
+from spool.assembly import open_spool
+from spool.safety import SafetyWatch
+
+# Waiting longer for Redis than the handlers wait makes no sense.
+REDIS_SECONDS = 2.0
+GRACE_SECONDS = 5.0
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT. Returns the exit code: 0, or 1 when it cannot listen."""
+    set_up_logging(settings.log, "api")
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    log = get_log()
+    async with _tools(settings, stop) as tools:
+        runner = web.AppRunner(make_app(tools), access_log=None, shutdown_timeout=GRACE_SECONDS)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, settings.api.host, settings.api.port)
+            try:
+                await site.start()
+            except OSError as error:
+                sys.stderr.write(_cannot_listen(settings, error))
+                return 1
+            log.info("api.started", host=settings.api.host, port=settings.api.port)
+            tell_ready()
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+    log.info("api.stopped")
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _tools(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Tools]:
+    """The clients and the running watch; all closed at the end. A watch that ends by a bug ends the process."""
+    redis = redis_client(settings.redis_url, answer_seconds=REDIS_SECONDS)
+    broker = redis_client(settings.broker_url, answer_seconds=REDIS_SECONDS)
+    watch = SafetyWatch(redis, settings, answer_seconds=REDIS_SECONDS)
+    tools = Tools(settings, open_spool(settings, redis=redis), broker, watch)
+    await watch.check()
+    watching = asyncio.create_task(watch.run())
+    watching.add_done_callback(lambda _: stop.set())
+    try:
+        yield tools
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    finally:
+        await redis.aclose()
+        await broker.aclose()
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> str:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return (
+        f"mailsluice api: cannot listen on {settings.api.host} port {settings.api.port}: {reason}. "
+        "Stop what listens there, or choose [api] port (SLUICE_API_PORT).\n"
+    )

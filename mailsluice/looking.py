@@ -1,0 +1,45 @@
+"""How a command that looks at the spool reaches it: connect, ask, close, and one clear line when that fails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import typer
+from redis import asyncio as aioredis
+
+from config.clients import redis_client
+from config.settings import Settings
+from spool.assembly import open_spool
+from spool.scripts import StoreUnavailable
+from spool.store import Spool
+
+EXIT_UNREACHABLE = 2
+
+Looker = Callable[[Spool, aioredis.Redis], Awaitable[int]]
+
+
+def look(settings: Settings, looker: Looker) -> int:
+    """Runs `looker(spool, broker)` and returns its exit code; 2 with a line on stderr without a server."""
+    return asyncio.run(_look(settings, looker))
+
+
+async def _look(settings: Settings, looker: Looker) -> int:
+    redis = redis_client(settings.redis_url, connections=4)
+    broker = redis_client(settings.broker_url, connections=1)
+    try:
+        return await looker(open_spool(settings, redis=redis), broker)
+    except StoreUnavailable as error:
+        typer.echo(f"mailsluice: {_unreachable(settings)} ({error.detail})", err=True)
+        return EXIT_UNREACHABLE
+    finally:
+        await redis.aclose()
+        await broker.aclose()
+
+
+def _unreachable(settings: Settings) -> str:
+    if not settings.redis.url:
+        folder = settings.data.dir.absolute()
+        return f"the spool does not answer: is `mailsluice up` running with the data dir {folder}?"
+    url = urlsplit(settings.redis.url)  # its user and password stay out of the line
+    place = url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}"
+    return f"the spool's server at {place} does not answer: start it, or correct redis.url"

@@ -1,0 +1,42 @@
+"""`mailsluice user`: adds, removes and lists SMTP users. Passwords come from a prompt or a pipe, never as arguments."""
+
+import getpass
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from config.errors import Refused
+from smtp_gateway.users import UserFile
+
+
+def add_user(file: Path, name: str, allowed: Sequence[str], password: str) -> str:
+    """Adds or replaces the user and says what it did."""
+    users = UserFile(file)
+    verb = "replaced" if users.find(name) else "added"
+    user = users.add(name, password, tuple(allowed) or ("*",))
+    return f"{verb} {user.name} in {file}; may send as: {', '.join(user.senders)}"
+
+
+def remove_user(file: Path, name: str) -> str:
+    """Removes the user and says what it did; raises Refused when there is none."""
+    if not UserFile(file).remove(name):
+        raise Refused(f"there is no user {name} in {file}")
+    return f"removed {name} from {file}"
+
+
+def list_users(file: Path) -> str:
+    """One user a line: name, then the sender patterns."""
+    users = UserFile(file).list()
+    if not users:
+        return f"no users in {file}"
+    return "\n".join(f"{user.name}  {', '.join(user.senders)}" for user in users)
+
+
+def read_password(*, is_piped: bool) -> str:
+    """From the first line of stdin, or asked for twice on the terminal."""
+    if is_piped:
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise Refused("the two passwords differ; nothing was changed")
+    return password

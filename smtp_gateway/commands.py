@@ -1,0 +1,305 @@
+"""What each SMTP command does. A command takes the session and its argument and returns the reply.
+
+`None` as a reply: the command has answered by itself (it had values to tell, or the connection changed under it).
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from config.logs import get_log
+from sending_events.records import EventRecord
+from smtp_gateway.addresses import MailCommand, identity_of, parse_mail, parse_rcpt
+from smtp_gateway.admission import Reservation, may_send_as
+from smtp_gateway.authentication import auth
+from smtp_gateway.data_reader import DataReader
+from smtp_gateway.headers import header_facts, protocol_name, received_line, shown_client_name
+from smtp_gateway.replies import Reply
+from spool.records import NewMessage, new_message_id
+
+if TYPE_CHECKING:
+    from smtp_gateway.session import SmtpSession
+
+Command = Callable[["SmtpSession", str], Awaitable[Reply | None]]
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# A browser's request to us may carry commands in its body: it is cut off at the first word.
+HTTP_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
+
+
+async def obey(session: "SmtpSession", line: bytes) -> Reply | None:
+    """Understands a command line and does it."""
+    if len(line) > session.door.settings.max_command_line_bytes + 2:
+        return Reply.COMMAND_TOO_LONG
+    verb_bytes, _, argument_bytes = line.rstrip(b"\r\n").partition(b" ")
+    verb = verb_bytes.decode("ascii", "replace").upper()
+    if verb in HTTP_VERBS:
+        return Reply.NOT_HTTP
+    if not line.endswith(b"\r\n") or _CONTROL.search(line, 0, len(line) - 2):
+        return Reply.BAD_LINE
+    command = COMMANDS.get(verb)
+    if command is None:
+        return Reply.NOT_IMPLEMENTED if verb in NOT_IMPLEMENTED else Reply.UNKNOWN_COMMAND
+    try:
+        argument = argument_bytes.decode("utf-8").strip(" ")
+    except UnicodeDecodeError:
+        return Reply.BAD_LINE
+    return await command(session, argument)
+
+
+async def ehlo(session: "SmtpSession", argument: str) -> Reply | None:
+    """EHLO: what this server can do."""
+    if not argument:
+        return Reply.BAD_ARGUMENTS
+    _begin(session, argument, is_extended=True)
+    await session.send(session.door.hello(has_tls=session.has_tls))
+    return None
+
+
+async def helo(session: "SmtpSession", argument: str) -> Reply | None:
+    """HELO: the old form, without extensions."""
+    if not argument:
+        return Reply.BAD_ARGUMENTS
+    _begin(session, argument, is_extended=False)
+    await session.send(Reply.HELLO.line_with(hostname=session.door.settings.hostname))
+    return None
+
+
+def _begin(session: "SmtpSession", name: str, *, is_extended: bool) -> None:
+    session.start_afresh()
+    session.session.host_name = name
+    session.session.extended_smtp = is_extended
+
+
+async def starttls(session: "SmtpSession", argument: str) -> Reply | None:
+    """STARTTLS: from here on under TLS, as if nothing had been said before."""
+    if argument:
+        return Reply.BAD_ARGUMENTS
+    if session.has_tls:
+        return Reply.TLS_ALREADY
+    if session.door.certificates is None:
+        return Reply.NO_TLS
+    await session.upgrade_to_tls(session.door.certificates.context)
+    return None
+
+
+async def mail(session: "SmtpSession", argument: str) -> Reply:
+    """MAIL: may this client send, and so much, now?"""
+    refusal = _out_of_place(session)
+    if refusal:
+        return refusal
+    understood = parse_mail(argument, is_extended=session.session.extended_smtp)
+    if isinstance(understood, Reply):
+        return understood
+    refusal = _unwanted(session, understood)
+    if refusal:
+        return refusal
+    session.envelope.mail_from = understood.sender
+    session.envelope.smtp_utf8 = understood.is_smtputf8
+    session.envelope.commands_before = session.commands - 1
+    return Reply.SENDER_OK
+
+
+def _out_of_place(session: "SmtpSession") -> Reply | None:
+    """Whether this client may say MAIL at all now."""
+    if not session.session.host_name:
+        return Reply.HELLO_FIRST
+    if session.is_in_transaction:
+        return Reply.NESTED_MAIL
+    if session.user is None and not session.door.networks.has(session.client_address):
+        return session.door.refusal_of_stranger(has_tls=session.has_tls)
+    return None
+
+
+def _unwanted(session: "SmtpSession", understood: MailCommand) -> Reply | None:
+    """Whether this message is too large, not the user's to send, or more than we can take now."""
+    door = session.door
+    if understood.declared_bytes > door.settings.max_message_bytes:
+        return Reply.TOO_LARGE
+    if session.user and not may_send_as(understood.sender, session.user.senders):
+        return Reply.SENDER_NOT_YOURS
+    if not door.budget.has_room_for(understood.declared_bytes):
+        return Reply.NO_MEMORY
+    return door.committer.refusal()
+
+
+async def rcpt(session: "SmtpSession", argument: str) -> Reply:
+    """RCPT: one more recipient; a second time the same one changes nothing."""
+    transaction = session.envelope
+    if not session.is_in_transaction:
+        return Reply.MAIL_FIRST
+    recipient = parse_rcpt(argument, is_extended=session.session.extended_smtp)
+    if isinstance(recipient, Reply):
+        return recipient
+    identity = identity_of(recipient)
+    if identity in transaction.identities:
+        return Reply.RECIPIENT_OK
+    if len(transaction.rcpt_tos) >= session.door.settings.max_recipients:
+        return Reply.TOO_MANY_RECIPIENTS
+    transaction.identities.add(identity)
+    transaction.rcpt_tos.append(recipient)
+    return Reply.RECIPIENT_OK
+
+
+async def data(session: "SmtpSession", argument: str) -> Reply | None:
+    """DATA: reads the message, makes it safe, and says so."""
+    if argument:
+        return Reply.BAD_ARGUMENTS
+    if not session.is_in_transaction:
+        return Reply.MAIL_FIRST
+    if not session.envelope.rcpt_tos:
+        return Reply.NO_RECIPIENTS
+    await session.send(Reply.GO_AHEAD.line)
+    memory = Reservation(session.door.budget)
+    try:
+        reader = await _read(session, memory)
+        message = reader.fault or _message(session, reader)
+    except BaseException:
+        memory.release()
+        raise
+    if isinstance(message, Reply):
+        memory.release()
+        return _refused(session, message)
+    return await _commit(session, message, memory)
+
+
+async def _read(session: "SmtpSession", memory: Reservation) -> DataReader:
+    settings = session.door.settings
+    reader = DataReader(max_message_bytes=settings.max_message_bytes, max_line_bytes=settings.max_line_bytes)
+    rest = None
+    while rest is None:
+        rest = reader.feed(await session.next_chunk())
+        if not memory.hold(reader.kept_bytes):
+            reader.refuse(Reply.NO_MEMORY)
+            memory.release()
+    session.put_back(rest)
+    return reader
+
+
+def _message(session: "SmtpSession", reader: DataReader) -> NewMessage | Reply:
+    """The message as the spool takes it, or why it is refused after all."""
+    said, transaction, now = session.session, session.envelope, time.time()
+    message_id = new_message_id()
+    received = received_line(
+        client_name=said.host_name or "",
+        client_address=session.client_address,
+        hostname=session.door.settings.hostname,
+        protocol=protocol_name(
+            is_extended=said.extended_smtp,
+            is_smtputf8=transaction.smtp_utf8,
+            has_tls=session.has_tls,
+            is_authenticated=session.user is not None,
+        ),
+        message_id=message_id,
+        now=now,
+    )
+    content = reader.content(received)
+    facts = header_facts(content, start=len(received) + 2)
+    if facts.received_lines > session.door.settings.max_received_headers:
+        return Reply.TOO_MANY_HOPS
+    return NewMessage(
+        message_id=message_id,
+        sender=transaction.mail_from or "",
+        recipients=tuple(transaction.rcpt_tos),
+        content=content,
+        door="smtp",
+        header_message_id=facts.header_message_id,
+        user=session.user.name if session.user else "",
+        client_address=session.client_address,
+        helo=shown_client_name(said.host_name or ""),
+        event=EventRecord("accepted", message_id, int(now * 1000)).encode(),
+        is_auto_submitted=facts.is_auto_submitted,
+    )
+
+
+async def _commit(session: "SmtpSession", message: NewMessage, memory: Reservation) -> Reply | None:
+    door, began = session.door, session.loop.time()
+    session.is_busy = True
+    try:
+        reply = await door.committer.commit(message, memory)
+    finally:
+        session.is_busy = False
+    if reply is not Reply.ACCEPTED:
+        return _refused(session, reply)
+    door.tally.observe("smtp:commit", session.loop.time() - began)
+    door.tally.count("smtp_accepted")
+    get_log().info(
+        "message.accepted",
+        message_id=message.message_id,
+        recipients=len(message.recipients),
+        bytes=len(message.content),
+        client=session.client_address,
+    )
+    session.commands = session.envelope.commands_before
+    session.start_afresh()
+    await _tell(session, message.message_id)
+    return None
+
+
+async def _tell(session: "SmtpSession", message_id: str) -> None:
+    """The answer, then the nudge; the nudge also when the client is gone: the message is ours now."""
+    failpoints = session.door.failpoints
+    try:
+        await session.send(Reply.ACCEPTED.line_with(message_id=message_id))
+        if failpoints:
+            await session.until_written()
+            failpoints.reached("gateway.after_reply")
+    finally:
+        session.door.nudger.process([message_id])
+
+
+def _refused(session: "SmtpSession", reply: Reply) -> Reply:
+    get_log().info(
+        "message.refused",
+        reply=reply.name.lower(),
+        recipients=len(session.envelope.rcpt_tos),
+        client=session.client_address,
+    )
+    session.start_afresh()
+    return reply
+
+
+async def rset(session: "SmtpSession", argument: str) -> Reply:
+    """RSET: as if MAIL had not been said."""
+    if argument:
+        return Reply.BAD_ARGUMENTS
+    session.start_afresh()
+    return Reply.OK
+
+
+async def noop(_: "SmtpSession", __: str) -> Reply:
+    """NOOP."""
+    return Reply.OK
+
+
+async def help_(_: "SmtpSession", __: str) -> Reply:
+    """HELP."""
+    return Reply.HELP
+
+
+async def vrfy(_: "SmtpSession", argument: str) -> Reply:
+    """VRFY: tells nothing about anybody."""
+    return Reply.CANNOT_VERIFY if argument else Reply.BAD_ARGUMENTS
+
+
+async def quit_(_: "SmtpSession", __: str) -> Reply:
+    """QUIT."""
+    return Reply.GOODBYE
+
+
+COMMANDS: dict[str, Command] = {
+    "EHLO": ehlo,
+    "HELO": helo,
+    "STARTTLS": starttls,
+    "AUTH": auth,
+    "MAIL": mail,
+    "RCPT": rcpt,
+    "DATA": data,
+    "RSET": rset,
+    "NOOP": noop,
+    "HELP": help_,
+    "VRFY": vrfy,
+    "QUIT": quit_,
+}
+NOT_IMPLEMENTED = frozenset({"EXPN", "BDAT", "ETRN", "TURN", "SEND", "SOML", "SAML"})

@@ -1,0 +1,146 @@
+"""A process dies at each named step of a message's way; another goes on and the books agree."""
+
+import signal
+import smtplib
+
+import pytest
+
+from config.failpoints import FAILPOINTS
+from spool.states import Place
+from tests.line import Line, wait_until
+
+WORKER_STEPS = [name for name in FAILPOINTS if not name.startswith("gateway.")]
+# Only where SES had answered and nobody had written it down may a recipient get two copies.
+MAY_DOUBLE = {"relay.after_call", "relay.after_outcome"}
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.mark.parametrize("step", [name for name in WORKER_STEPS if name != "tell.before_bounce"])
+def test_a_worker_killed_at_a_step_loses_nothing(step):
+    with Line() as line:
+        ids = line.submit(2, recipients=60)
+        doomed = line.worker(failpoints=f"{step}=kill")
+        wait_until(lambda: not doomed.is_running(), f"the worker dies at {step}")
+        assert doomed.process.returncode == -signal.SIGKILL
+        line.worker()
+        line.wait_for(ids)
+        line.wait_for_events(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.by_state["sent"] == 120
+        if step not in MAY_DOUBLE:
+            assert account.duplicates == 0
+        assert account.duplicates <= 120
+
+
+def test_a_worker_killed_before_the_bounce_makes_exactly_one_bounce():
+    with Line() as line:
+        line.fault("reject", match_recipient="r0.")
+        (message_id,) = line.submit(1)
+        doomed = line.worker(failpoints="tell.before_bounce=kill")
+        wait_until(lambda: not doomed.is_running(), "the worker dies")
+        line.worker()
+        line.wait_for([message_id])
+        wait_until(lambda: line.ledger(), "the bounce is sent")
+        line.submit(1)  # refused and bounced as well: when that is done, a second bounce of the first would be there
+        wait_until(lambda: len(line.ledger()) > 1, "the second message's bounce is sent")
+        assert [entry["destinations"] for entry in line.ledger()] == [["app@example.com"]] * 2
+
+
+def test_repeated_kills_of_every_worker_end_with_everything_sent():
+    with Line(SLUICE_WORKER_MAX_CRASHES="100") as line:
+        ids = line.submit(120, recipients=2)
+        for step in ("worker.after_claim", "relay.after_intent", "relay.after_call"):
+            doomed = line.worker(failpoints=f"{step}=kill")
+            wait_until(lambda doomed=doomed: not doomed.is_running(), f"the worker dies at {step}")
+        line.worker()
+        line.wait_for(ids)
+        line.wait_for_events(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.by_state["sent"] == 240
+
+
+@pytest.mark.parametrize(
+    ("step", "is_answered"),
+    [("gateway.before_commit", False), ("gateway.after_commit", False), ("gateway.after_reply", True)],
+)
+def test_a_gateway_killed_at_a_step_never_loses_an_answered_mail(step, is_answered):
+    with Line() as line:
+        doomed = line.gateway(failpoints=f"{step}=kill")
+        answered = []
+        try:
+            answered.append(line.send_mail(["one@example.net"]))
+        except (smtplib.SMTPException, OSError, AssertionError):
+            assert not is_answered
+        wait_until(lambda: not doomed.is_running(), f"the gateway dies at {step}")
+        line.worker()
+        line.gateway()
+        answered.append(line.send_mail(["two@example.net"]))
+        line.wait_for(answered)
+        line.wait_for_events(answered)
+        account = line.account(answered)
+        account.assert_clean()
+        assert account.duplicates == 0
+        addresses = [address for entry in line.ledger() for address in entry["destinations"]]
+        assert addresses.count("two@example.net") == 1
+        if step == "gateway.before_commit":
+            assert "one@example.net" not in addresses
+        else:  # safe before the answer: sent, whether or not the client heard so
+            wait_until(
+                lambda: any("one@example.net" in entry["destinations"] for entry in line.ledger()), "the mail is sent"
+            )
+
+
+@pytest.mark.parametrize("step", ["worker.after_claim", "relay.before_intent", "relay.after_intent"])
+def test_a_frozen_worker_that_comes_back_after_its_lease_sends_nothing(step):
+    with Line() as line:
+        ids = line.submit(3)
+        frozen = line.worker(failpoints=f"{step}=stop*1")
+        wait_until(lambda: _is_stopped(frozen.pid), f"the worker stops at {step}")
+        line.worker()
+        line.wait_for(ids)
+        frozen.send(signal.SIGCONT)
+        wait_until(
+            lambda: any(one["event"] == "message.lease_lost" for one in frozen.events()), "it notices that it came late"
+        )
+        more = line.submit(5)
+        line.wait_for(more)
+        line.wait_for_events([*ids, *more])
+        account = line.account([*ids, *more])
+        account.assert_clean()
+        assert account.duplicates == 0
+
+
+def test_a_message_that_makes_a_step_raise_is_held_and_others_are_unharmed():
+    with Line(SLUICE_WORKER_MAX_FAILURES="3") as line:
+        worker = line.worker(failpoints="relay.before_intent=raise*3")
+        (poison,) = line.submit(1)
+        line.wait_for([poison], Place.HELD)
+        others = line.submit(20)
+        line.wait_for(others)
+        message = line.load(poison)
+        assert message.failures == 3
+        assert message.reason == "step relay failed: Failpoint"
+        assert worker.is_running()
+        line.account([poison, *others]).assert_clean()
+
+
+def test_a_message_that_kills_its_workers_is_held_after_max_crashes():
+    with Line(SLUICE_WORKER_MAX_CRASHES="2", SLUICE_WORKER_LEASE_SECONDS="1") as line:
+        (poison,) = line.submit(1)
+        for _ in range(2):
+            doomed = line.worker(failpoints="worker.after_claim=kill")
+            wait_until(lambda doomed=doomed: not doomed.is_running(), "the worker dies")
+        line.worker()
+        line.wait_for([poison], Place.HELD)
+        assert line.load(poison).reason == "workers lost"
+        others = line.submit(5)
+        line.wait_for(others)
+        line.account([poison, *others]).assert_clean()
+
+
+def _is_stopped(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"

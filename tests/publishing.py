@@ -1,0 +1,104 @@
+"""What the tests of the publisher share: a spool on a test's server, messages with events, pretended destinations."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from redis import asyncio as aioredis
+
+from config.clients import redis_client
+from config.errors import Refused
+from sending_events.records import EventRecord
+from spool import keys
+from spool.content import FolderContents
+from spool.records import NewMessage, new_message_id
+from spool.store import Spool
+
+
+@contextlib.asynccontextmanager
+async def opened_spool(url: str) -> AsyncIterator[Spool]:
+    """A spool whose contents are all inline."""
+    redis = redis_client(url)
+    try:
+        yield Spool(
+            redis,
+            FolderContents(Path("/nonexistent")),
+            inline_content_bytes=1 << 20,
+            keep_finished_seconds=3600,
+            lease_seconds=30,
+        )
+    finally:
+        await redis.aclose()
+
+
+async def accept(spool: Spool, recipients: int = 1) -> str:
+    """One message with its event `accepted`; its id."""
+    message_id = new_message_id()
+    await spool.accept(
+        NewMessage(
+            message_id=message_id,
+            sender="sender@example.com",
+            recipients=tuple(f"user{number}@example.net" for number in range(recipients)),
+            content=b"Subject: x\r\n\r\n",
+            header_message_id="header-id@example.com",
+            event=EventRecord("accepted", message_id, 1_700_000_000_123).encode(),
+        )
+    )
+    return message_id
+
+
+async def add_events(redis: aioredis.Redis, message_id: str, number: int) -> list[str]:
+    """Events of one message, told apart by their attempt; their ids in order."""
+    pipeline = redis.pipeline(transaction=False)
+    for attempt in range(1, number + 1):
+        record = EventRecord("deferred", message_id, 1_700_000_000_123, (0,), reason="busy", attempt=attempt)
+        pipeline.xadd(keys.EVENTS, {"d": record.encode()})
+    return [id_.decode() for id_ in await pipeline.execute()]
+
+
+async def stream_ids(redis: aioredis.Redis) -> list[str]:
+    """The ids of everything in the stream."""
+    return [id_.decode() for id_, _ in await redis.xrange(keys.EVENTS)]
+
+
+def ids_of(lines: Sequence[bytes]) -> list[str]:
+    """The event ids of rendered lines."""
+    return [orjson.loads(line)["eventId"] for line in lines]
+
+
+class Collecting:
+    """Takes everything, or raises what `trouble` says for the call; refuses lines that contain `poison`."""
+
+    def __init__(self, name: str = "file", *, poison: bytes = b"") -> None:
+        self.name = name
+        self.parts: list[list[bytes]] = []
+        self.calls = 0
+        self.trouble: Exception | None = None
+        self.before: Callable[[], Awaitable[Any]] | None = None
+        self._poison = poison
+
+    async def take(self, records: Sequence[bytes]) -> None:
+        self.calls += 1
+        if self.before:
+            await self.before()
+        if self.trouble:
+            raise self.trouble
+        if self._poison and any(self._poison in record for record in records):
+            raise Refused("a record is too strange")
+        self.parts.append(list(records))
+        await asyncio.sleep(0)
+
+    @property
+    def ids(self) -> list[str]:
+        """The event ids taken so far, in order, with repetitions."""
+        return [id_ for part in self.parts for id_ in ids_of(part)]
+
+
+async def until_true(look: Callable[[], Awaitable[object]], seconds: float = 20.0) -> None:
+    """Looks again and again until the answer is true; fails after a generous limit."""
+    async with asyncio.timeout(seconds):
+        while not await look():  # noqa: ASYNC110 - what is waited for happens in a server
+            await asyncio.sleep(0.02)

@@ -1,0 +1,109 @@
+"""A publisher that is killed anywhere: every event is in the file, every line is whole, repetitions have equal ids."""
+
+import asyncio
+import collections
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+from sending_events.records import EventRecord
+from spool import keys
+from tests.publishing import accept, add_events, opened_spool, stream_ids
+
+pytestmark = pytest.mark.processes
+
+# A process as a worker is one to the publisher: publishes until nothing waits, then ends.
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from config.failpoints import Failpoints
+from sending_events.destinations.file import FileDestination
+from sending_events.publisher import Publisher
+from tests.publishing import opened_spool
+
+async def main(url, path):
+    async with opened_spool(url) as spool:
+        destinations = {"file": FileDestination(Path(path))}
+        publisher = Publisher(spool, destinations, Failpoints.from_environment(), batch=20, lock_seconds=0.3)
+        while (await publisher.backlogs())["file"]:
+            await publisher.publish("file")
+            await asyncio.sleep(0.01)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+ROOT = Path(__file__).parents[2]
+
+
+def started(url: str, path: Path, failpoints: str = "") -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "SLUICE_FAILPOINTS": failpoints}
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, url, str(path)], cwd=ROOT, env=environment)
+
+
+def events_in(path: Path) -> list[str]:
+    """The event ids of the file; fails on a line that is not one whole record."""
+    whole = path.read_bytes()
+    assert whole.endswith(b"\n")
+    return [orjson.loads(line)["eventId"] for line in whole.splitlines()]
+
+
+async def test_a_kill_between_writing_and_the_cursor_repeats_one_part_only(redis_url, tmp_path):
+    path = tmp_path / "events.ndjson"
+    async with opened_spool(redis_url) as spool:
+        await add_events(spool.redis, await accept(spool), 99)
+        everything = await stream_ids(spool.redis)
+        with started(redis_url, path, "publisher.after_write=kill*1") as killed:
+            assert await asyncio.to_thread(killed.wait, 60) == -signal.SIGKILL
+        assert events_in(path) == everything[:20]
+        assert await spool.redis.get(keys.cursor_key("file")) == b"0-0"
+        with started(redis_url, path) as second:
+            assert await asyncio.to_thread(second.wait, 60) == 0
+    assert events_in(path) == everything[:20] + everything
+
+
+async def test_a_frozen_publisher_that_wakes_up_late_moves_no_cursor(redis_url, tmp_path):
+    path = tmp_path / "events.ndjson"
+    async with opened_spool(redis_url) as spool:
+        await add_events(spool.redis, await accept(spool), 99)
+        everything = await stream_ids(spool.redis)
+        with started(redis_url, path, "publisher.after_write=stop*1") as frozen:
+            try:
+                assert await asyncio.to_thread(os.waitpid, frozen.pid, os.WUNTRACED)
+                with started(redis_url, path) as second:
+                    assert await asyncio.to_thread(second.wait, 60) == 0
+            finally:
+                frozen.send_signal(signal.SIGCONT)
+            assert await asyncio.to_thread(frozen.wait, 60) == 0
+        assert await spool.redis.get(keys.cursor_key("file")) == everything[-1].encode()
+    assert events_in(path) == everything[:20] + everything
+
+
+async def test_kills_at_any_moment_lose_no_event_and_tear_no_line(redis_url, tmp_path):
+    path = tmp_path / "events.ndjson"
+    async with opened_spool(redis_url) as spool:
+        message_id = await accept(spool, recipients=500)
+        raw = EventRecord("dropped", message_id, 1).encode()
+        for _ in range(400):
+            await spool.redis.xadd(keys.EVENTS, {"d": raw})
+        everything = await stream_ids(spool.redis)
+        for kill in range(6):
+            size = path.stat().st_size if path.exists() else 0
+            with started(redis_url, path) as process:
+                limit = time.monotonic() + 30
+                while process.poll() is None and time.monotonic() < limit:
+                    if path.exists() and path.stat().st_size > size + kill * 70_000:  # in the middle of its work
+                        break
+                    await asyncio.sleep(0)
+                process.kill()
+        with started(redis_url, path) as last:
+            assert await asyncio.to_thread(last.wait, 60) == 0
+    told = events_in(path)
+    assert sorted(set(told)) == sorted(everything)
+    assert max(collections.Counter(told).values()) <= 7
+    first_seen = list(dict.fromkeys(told))
+    assert first_seen == everything

@@ -1,0 +1,143 @@
+"""`mailsluice queue` and `mailsluice release` on a real spool."""
+
+import json
+
+import pytest
+
+from config.settings import Settings
+from mailsluice import queue
+from spool import keys
+from spool.figures import SAMPLE
+from spool.states import Place
+from spool.store import Spool
+from tests.spooled import accept, beat, settings_of, settle, with_spool
+
+
+@pytest.fixture
+def settings(redis_url, tmp_path) -> Settings:
+    return settings_of(redis_url, tmp_path)
+
+
+def shown(settings: Settings, capsys: pytest.CaptureFixture[str]) -> dict:
+    assert queue.run(settings, as_json=True) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_an_empty_spool_says_that_nothing_waits_and_that_no_worker_lives(settings, capsys):
+    assert queue.run(settings) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Nothing waits.")
+    assert "No worker is alive" in text
+
+
+def test_messages_are_counted_where_they_are_with_their_reasons(settings, capsys):
+    async def fill(spool: Spool) -> dict[str, str]:
+        ids = {name: await accept(spool) for name in ("due", "leased", "soon", "late", "other", "held")}
+        await spool.claim([ids["leased"]], "worker-1")
+        await settle(spool, ids["late"], to="parked", after_seconds=3600, reason="throttled")
+        await settle(spool, ids["soon"], to="parked", after_seconds=60, reason="throttled")
+        await settle(spool, ids["other"], to="parked", after_seconds=600, reason="SES unavailable")
+        await settle(spool, ids["held"], to="held", reason="step relay failed: KeyError")
+        await beat(spool)
+        await beat(spool, name="gone", late_ms=60_000)
+        return ids
+
+    ids = with_spool(settings, fill)
+    found = shown(settings, capsys)
+    assert found["waiting"] == 6
+    assert found["places"] == {"due": 1, "leased": 1, "parked": 3, "held": 1}
+    held, throttled, unavailable = found["waits"]
+    assert (held["reason"], held["messages"], held["example"]) == ("step relay failed: KeyError", 1, ids["held"])
+    assert (throttled["reason"], throttled["messages"], throttled["example"]) == ("throttled", 2, ids["soon"])
+    assert throttled["first_at"] < unavailable["first_at"] == unavailable["last_at"] < throttled["last_at"]
+    assert [worker["name"] for worker in found["workers"]] == ["worker-1"]
+    assert found["celery_queues"] == {"process": 0, "events": 0}
+    assert found["store"]["is_safe"]
+    assert any("held" in sentence for sentence in found["advice"])
+    assert queue.run(settings) == 0
+    assert "1 held: step relay failed: KeyError" in capsys.readouterr().out
+
+
+def test_more_messages_than_the_window_are_counted_exactly(settings, capsys):
+    number = 5 * SAMPLE
+
+    async def fill(spool: Spool) -> None:
+        pipeline = spool.redis.pipeline(transaction=False)
+        for n in range(number):
+            message_id = f"message-{n}"
+            pipeline.hset(keys.message_key(message_id), mapping={"why": "throttled", "p": "parked"})
+            pipeline.zadd(keys.PARKED, {message_id: 1_800_000_000_000 + n})
+        pipeline.hset(keys.REASONS, mapping={"parked:throttled": number, "parked:unseen": 2})
+        await pipeline.execute()
+
+    with_spool(settings, fill)
+    throttled, unseen = shown(settings, capsys)["waits"]
+    assert throttled["messages"] == number
+    assert throttled["first_at"] == "2027-01-15T08:00:00.000Z"
+    assert throttled["last_at"] == "2027-01-15T08:00:00.999Z"
+    assert (unseen["messages"], unseen["first_at"], unseen["example"]) == (2, None, "")
+
+
+def test_an_unsafe_store_is_told_in_both_forms(redis_server, settings, capsys):
+    redis_server.call("CONFIG", "SET", "appendfsync", "everysec")
+    assert not shown(settings, capsys)["store"]["is_safe"]
+    queue.run(settings)
+    assert "NOT SAFE" in capsys.readouterr().out
+
+
+def test_tasks_in_the_queues_of_a_separate_broker_are_counted(settings, redis_url, tmp_path, capsys):
+    async def nudge(spool: Spool) -> None:
+        await spool.redis.lpush("{ms}:process", "a", "b")
+
+    with_spool(settings, nudge)
+    assert shown(settings, capsys)["celery_queues"]["process"] == 2
+    apart = settings_of(redis_url, tmp_path, broker={"url": f"unix://{tmp_path}/none.sock"})
+    found = shown(apart, capsys)
+    assert found["celery_queues"] is None
+    assert any("broker" in sentence for sentence in found["advice"])
+
+
+def test_a_held_and_a_parked_message_are_released_by_any_of_their_ids(settings, capsys):
+    async def fill(spool: Spool) -> tuple[str, str]:
+        held = await accept(spool)
+        parked = await accept(spool, header_message_id="<one@example.com>")
+        await settle(spool, held, to="held", reason="x")
+        await settle(spool, parked, to="parked", after_seconds=3600, reason="x")
+        return held, parked
+
+    ids = with_spool(settings, fill)
+    assert queue.release(settings, [ids[0], "<one@example.com>"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{one}: released" in out for one in ids)
+
+    async def places(spool: Spool) -> set[Place]:
+        return {message.place for message in (await spool.load_summaries(ids)).values()}
+
+    assert with_spool(settings, places) == {Place.DUE}
+
+
+def test_what_cannot_be_released_is_said_and_the_others_are_released(settings, capsys):
+    async def fill(spool: Spool) -> tuple[str, str]:
+        due, held = await accept(spool), await accept(spool)
+        await settle(spool, held, to="held", reason="x")
+        return due, held
+
+    due, held = with_spool(settings, fill)
+    assert queue.release(settings, [due, "no\x1bsuch", held]) == 1
+    said = capsys.readouterr()
+    assert f"{held}: released" in said.out
+    assert f"{due}: is due, neither parked nor held" in said.err
+    assert "no\\x1bsuch: no such message" in said.err
+
+
+@pytest.mark.parametrize("command", [queue.run, lambda settings: queue.release(settings, ["x"])])
+def test_without_a_server_there_is_one_line_and_exit_code_2(command, tmp_path, capsys):
+    assert command(settings_of(f"unix://user:secret@{tmp_path}/none.sock", tmp_path)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "secret" not in said.err
+    assert command(Settings(data={"dir": tmp_path})) == 2
+    said = capsys.readouterr()
+    assert "is `mailsluice up` running" in said.err
+    assert str(tmp_path) in said.err

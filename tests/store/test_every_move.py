@@ -1,0 +1,95 @@
+"""Walks every (place, move) pair of spool/states.py against the server."""
+
+import pytest
+
+from spool import keys
+from spool.records import Lease, Settlement
+from spool.states import MESSAGE_TABLE, Move, Place
+from spool.store import Spool
+from tests.store.messages import ZSETS, a_message, end_lease, numbers, places_of
+
+_SETTLED_TO = {Move.PUT_BACK: "due", Move.PARK: "parked", Move.HOLD: "held", Move.FINISH: "done"}
+
+
+async def _brought_to(spool: Spool, place: Place) -> Lease:
+    """A message in this place, and the last lease that there was."""
+    message = a_message()
+    await spool.accept(message)
+    if place is Place.DUE:
+        return Lease(message.message_id, 0, 0.0)
+    [claimed] = await spool.claim([message.message_id], "worker@test")
+    if place is not Place.LEASED:
+        to = {Place.PARKED: "parked", Place.HELD: "held", Place.DONE: "done"}[place]
+        settlement = Settlement(claimed.lease, to=to, after_seconds=3600 if to == "parked" else 0, reason="why")
+        assert await spool.settle(settlement)
+    return claimed.lease
+
+
+async def _move(spool: Spool, lease: Lease, move: Move) -> None:
+    if move is Move.CLAIM:
+        await spool.claim([lease.message_id], "another@test")
+    elif move in _SETTLED_TO:
+        await spool.settle(Settlement(lease, to=_SETTLED_TO[move], after_seconds=3600, reason="moved"))
+    elif move is Move.RELEASE:
+        await spool.release([lease.message_id])
+    else:
+        # As if its time had come wherever it is, but for the place whose time it is not.
+        ripe = keys.LEASED if move is Move.LEASE_END else keys.PARKED
+        await spool.redis.zadd(ripe, {lease.message_id: 1}, xx=True)
+        await spool.sweep(limit=100, max_crashes=3, nudges=100)
+
+
+@pytest.mark.parametrize(("place", "move"), list(MESSAGE_TABLE), ids=lambda one: one.value)
+async def test_the_scripts_move_as_the_table_says(spool: Spool, place: Place, move: Move):
+    lease = await _brought_to(spool, place)
+    await _move(spool, lease, move)
+    expected = MESSAGE_TABLE[place, move]
+    loaded = await spool.load(lease.message_id)
+    assert loaded is not None
+    assert loaded.place is expected
+    assert await places_of(spool.redis, lease.message_id) == ({expected} - {Place.DONE})
+    assert sum((await numbers(spool.redis, keys.AGES)).values()) == (0 if expected is Place.DONE else 1)
+    reasons = await numbers(spool.redis, keys.REASONS)
+    assert sum(reasons.values()) == (1 if expected in {Place.PARKED, Place.HELD} else 0), reasons
+
+
+async def test_a_lease_that_ends_too_often_ends_in_held(spool: Spool):
+    message = a_message()
+    await spool.accept(message)
+    for crashes in (1, 2, 3):
+        [claimed] = await spool.claim([message.message_id], "worker@test")
+        assert claimed.message.crashes == crashes - 1
+        await end_lease(spool.redis, message.message_id)
+        swept = await spool.sweep(limit=10, max_crashes=3, nudges=0)
+        assert swept.lease_ended == ((message.message_id,) if crashes < 3 else ())
+    assert swept.held == (message.message_id,)
+    loaded = await spool.load(message.message_id)
+    assert loaded is not None
+    assert (loaded.place, loaded.reason, loaded.crashes) == (Place.HELD, "workers lost", 3)
+    assert (await numbers(spool.redis, keys.COUNTERS))["held_messages"] == 1
+    assert await numbers(spool.redis, keys.REASONS) == {"held:workers lost": 1}
+    await spool.release([message.message_id])
+    [claimed] = await spool.claim([message.message_id], "worker@test")
+    assert claimed.message.crashes == 0
+
+
+async def test_only_workers_lost_in_a_row_count(spool: Spool):
+    message = a_message()
+    await spool.accept(message)
+    for _ in range(5):
+        for to in ("crash", "due"):
+            [claimed] = await spool.claim([message.message_id], "worker@test")
+            if to == "due":
+                await spool.settle(Settlement(claimed.lease, to="due"))
+            else:
+                await end_lease(spool.redis, message.message_id)
+                assert (await spool.sweep(limit=10, max_crashes=2, nudges=0)).held == ()
+
+
+async def test_ids_that_no_hash_belongs_to_leave_every_place(spool: Spool):
+    for key in ZSETS.values():
+        await spool.redis.zadd(key, {f"gone-{key[-2:]}": 1})
+    await spool.sweep(limit=10, max_crashes=3, nudges=10)
+    assert await spool.release(["gone-ld", "never-there"]) == [False, False]
+    assert [await spool.redis.zcard(key) for key in ZSETS.values()] == [0, 0, 0, 0]
+    assert await spool.redis.keys("{ms}:m:*") == []

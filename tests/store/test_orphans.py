@@ -1,0 +1,104 @@
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from spool import keys
+from spool.content import ContentMissing
+from spool.orphans import collect_orphans
+from spool.records import Settlement
+from spool.scripts import StoreUnavailable
+from spool.store import Spool
+from tests.servers import RedisServer
+from tests.store.messages import a_message, open_test_spool
+
+
+@pytest.fixture
+async def spool(server: RedisServer, tmp_path: Path) -> AsyncIterator[Spool]:
+    async with open_test_spool(server.url, tmp_path, inline=10) as spool:
+        yield spool
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "content").rglob("*") if path.is_file()}
+
+
+def made_old(folder: Path, seconds: float = 7200) -> None:
+    for path in (folder / "content").rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() - seconds,) * 2)
+
+
+async def test_only_contents_without_an_unfinished_message_are_removed(spool: Spool, tmp_path: Path):
+    due, leased, parked, held, done = messages = [a_message(content=b"x" * 100) for _ in range(5)]
+    for message in messages:
+        await spool.accept(message)
+    for message in (leased, parked, held, done):
+        [claimed] = await spool.claim([message.message_id], "w")
+        to = {parked: "parked", held: "held", done: "done"}.get(message)
+        if to:
+            await spool.settle(Settlement(claimed.lease, to=to, after_seconds=60))
+    crashed = a_message()
+    await spool.contents.put(crashed.message_id, b"content of a crash before the commit")
+    half = next((tmp_path / "content").rglob(due.message_id)).with_name(f"{due.message_id}.0123456789abcdef.new")
+    half.write_bytes(b"hal")
+    made_old(tmp_path)
+    # The half-written file of an unfinished message stays with it and goes with it.
+    assert await collect_orphans(spool, now=time.time()) == 2
+    assert files(tmp_path) == {one.message_id for one in (due, leased, parked, held)} | {half.name}
+    [claimed] = await spool.claim([due.message_id], "w")
+    await spool.settle(Settlement(claimed.lease, to="done"))
+    assert await collect_orphans(spool, now=time.time()) == 2
+    for message in (leased, parked, held):
+        loaded = await spool.load(message.message_id)
+        assert loaded is not None
+        assert await spool.content_of(loaded) == message.content
+
+
+async def test_a_content_whose_commit_may_still_come_is_left_alone(spool: Spool, tmp_path: Path):
+    message = a_message(content=b"x" * 100)
+    await spool.contents.put(message.message_id, message.content)
+    made_old(tmp_path, 3000)
+    assert await collect_orphans(spool, now=time.time()) == 0
+    await spool.accept(message)
+    assert files(tmp_path) == {message.message_id}
+
+
+async def test_two_collectors_at_once_are_one(spool: Spool, tmp_path: Path):
+    for _ in range(20):
+        await spool.contents.put(a_message().message_id, b"x")
+    made_old(tmp_path)
+    assert sorted(await asyncio.gather(*(collect_orphans(spool, now=time.time()) for _ in range(3)))) == [0, 0, 20]
+    assert await spool.redis.exists(keys.lock_key("orphans")) == 0
+
+
+async def test_a_collector_leaves_the_lock_of_another(spool: Spool):
+    await spool.redis.set(keys.lock_key("orphans"), "another", ex=60)
+    assert await collect_orphans(spool, now=time.time()) == 0
+    assert await spool.redis.get(keys.lock_key("orphans")) == b"another"
+
+
+async def test_nothing_is_removed_while_the_spool_does_not_answer(own_server: RedisServer, tmp_path: Path):
+    async with open_test_spool(own_server.url, tmp_path, inline=10) as spool:
+        await spool.accept(a_message(content=b"x" * 100))
+        made_old(tmp_path)
+        own_server.kill()
+        with pytest.raises(StoreUnavailable):
+            await collect_orphans(spool, now=time.time())
+        assert len(files(tmp_path)) == 1
+
+
+async def test_the_content_of_a_finished_message_is_forgotten(spool: Spool, tmp_path: Path):
+    message = a_message(content=b"x" * 100)
+    await spool.accept(message)
+    [claimed] = await spool.claim([message.message_id], "w")
+    assert await spool.content_of(claimed.message) == message.content
+    await spool.settle(Settlement(claimed.lease, to="done"))
+    await spool.forget_content(claimed.message)
+    await spool.forget_content(claimed.message)
+    assert files(tmp_path) == set()
+    with pytest.raises(ContentMissing):
+        await spool.content_of(claimed.message)

@@ -1,0 +1,96 @@
+"""The command line from outside: what it prints, where errors go, what it loads."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings
+from config.settings_source import sections, variable_of
+from mailsluice.settings_list import settings_text
+from mailsluice.welcome import welcome
+
+COMMANDS = ("up", "gateway", "api", "worker", "simulator", "redis", "flower", "show", "queue", "settings", "user")
+
+
+def mailsluice(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-P", "-m", "mailsluice", *arguments)
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_lists_every_command(tmp_path: Path) -> None:
+    said = mailsluice("--help", cwd=tmp_path)
+    assert said.returncode == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in said.stdout
+
+
+def test_help_loads_next_to_nothing(tmp_path: Path) -> None:
+    heavy = "{'pydantic', 'celery', 'redis', 'aiohttp', 'botocore', 'structlog', 'asyncio'}"
+    code = f"import sys, mailsluice.command; print(sorted({heavy} & set(sys.modules)))"
+    said = subprocess.run((sys.executable, "-P", "-c", code), cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["up", "gateway", "api", "worker", "simulator", "redis", "flower", "settings"])
+def test_wrong_settings_are_a_message_and_exit_code_2(command: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text("[smtp]\nport = 'x'\nprot = 1\n")
+    said = mailsluice(command, "--config", "wrong.toml", cwd=tmp_path)
+    assert said.returncode == 2
+    assert said.stdout == ""
+    assert "wrong.toml: [smtp] port" in said.stderr
+    assert "did you mean port" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_user_is_added_listed_and_removed_without_a_password_in_sight(tmp_path: Path) -> None:
+    added = mailsluice("user", "add", "shop", "--allow", "example.com", "--password-stdin", cwd=tmp_path, stdin="pw\n")
+    assert added.returncode == 0, added.stderr
+    assert added.stdout == "added shop in var/smtp-users.json; may send as: example.com\n"
+    listed = mailsluice("user", "list", cwd=tmp_path)
+    assert listed.stdout == "shop  example.com\n"
+    assert '"pw"' not in (tmp_path / "var" / "smtp-users.json").read_text()
+    assert mailsluice("user", "remove", "shop", cwd=tmp_path).returncode == 0
+    again = mailsluice("user", "remove", "shop", cwd=tmp_path)
+    assert again.returncode == 2
+    assert again.stderr == "there is no user shop in var/smtp-users.json\n"
+
+
+def test_a_password_cannot_be_an_argument(tmp_path: Path) -> None:
+    assert mailsluice("user", "add", "shop", "secret", cwd=tmp_path).returncode == 2
+
+
+def test_every_setting_is_printed_with_its_variable() -> None:
+    text = settings_text(Settings())
+    for name, section in sections().items():
+        assert f"[{name}]" in text
+        for key in section.model_fields:
+            assert f" {key} = " in text
+            assert f"({variable_of(name, key)})" in text
+
+
+def test_printed_settings_mark_changes_and_mask_passwords() -> None:
+    settings = Settings.model_validate({"redis": {"url": "redis://:geheim@host"}, "smtp": {"port": 25}})
+    lines = settings_text(settings).splitlines()
+    assert '* url = "redis://:***@host"' in lines
+    assert "* port = 25" in lines
+    assert "  max_recipients = 500" in lines
+    assert "geheim" not in "\n".join(lines)
+
+
+def test_the_welcome_says_where_everything_is() -> None:
+    text = welcome(Settings.model_validate({"smtp": {"host": "0.0.0.0"}}), has_simulator=True, after_seconds=3.14)
+    assert "ready after 3.1 s" in text
+    for place in ("127.0.0.1:2525", "http://127.0.0.1:2580/", "http://127.0.0.1:2581/", "http://127.0.0.1:5555/"):
+        assert place in text
+    assert str(Path("var/events.ndjson").absolute()) in text
+
+
+def test_the_welcome_of_the_real_ses_asks_for_a_verified_sender() -> None:
+    settings = Settings.model_validate({"redis": {"url": "redis://:geheim@host"}, "events": {"destinations": ["log"]}})
+    text = welcome(settings, has_simulator=False, after_seconds=3)
+    assert "YOU@YOUR-VERIFIED-DOMAIN" in text
+    assert "2581" not in text
+    assert "events.ndjson" not in text
+    assert "geheim" not in text

@@ -1,0 +1,105 @@
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.errors import Refused
+from mailsluice.preflight import Door, complain, lock_data_dir, port_problems, without_secrets
+
+
+def test_a_new_data_dir_is_for_its_owner_only(tmp_path: Path) -> None:
+    os.close(lock_data_dir(tmp_path / "deep" / "var", "a test"))
+    assert (tmp_path / "deep" / "var").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_data_dir_has_one_holder_who_is_named(tmp_path: Path) -> None:
+    lock = lock_data_dir(tmp_path, "a test")
+    with pytest.raises(Refused, match=f"in use by a test, process {os.getpid()}: stop it"):
+        lock_data_dir(tmp_path, "another")
+    os.close(lock)
+    os.close(lock_data_dir(tmp_path, "another"))
+    assert (tmp_path / "lock").read_text().startswith("another, process ")
+
+
+def test_the_lock_lasts_as_long_as_a_child_that_inherited_it(tmp_path: Path) -> None:
+    lock = lock_data_dir(tmp_path, "a test")
+    child = subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE, pass_fds=(lock,))
+    os.close(lock)
+    try:
+        with pytest.raises(Refused, match="in use"):
+            lock_data_dir(tmp_path, "another")
+    finally:
+        child.communicate(b"\n")
+    os.close(lock_data_dir(tmp_path, "another"))
+
+
+def test_a_holder_that_is_gone_is_waited_for(tmp_path: Path) -> None:
+    gone = subprocess.Popen((sys.executable, "-c", ""))
+    gone.wait()
+    (tmp_path / "lock").write_text(f"mailsluice up, process {gone.pid}\n")
+    release = f"import fcntl, time; f = open({str(tmp_path / 'lock')!r}, 'r+'); fcntl.flock(f, fcntl.LOCK_EX); "
+    child = subprocess.Popen(
+        (sys.executable, "-c", release + "print('locked', flush=True); time.sleep(0.3)"), stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"locked\n"
+    descriptor = lock_data_dir(tmp_path, "the next")
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is really ours
+    os.close(descriptor)
+    child.communicate()
+
+
+def test_a_free_port_is_no_problem_and_stays_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert port_problems([Door("smtp", "127.0.0.1", port)]) == []
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_port_somebody_listens_on_is_a_problem_even_if_it_would_be_shared(*, shares: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=shares) as listener:
+        port = listener.getsockname()[1]
+        (problem,) = port_problems([Door("smtp", "127.0.0.1", port, "tls_port")])
+    said, _, suggested = problem.partition("; choose another: SLUICE_SMTP_TLS_PORT=")
+    assert said == f"port {port} of [smtp] is in use"
+    assert int(suggested) > port
+
+
+def test_two_doors_on_one_port_are_a_problem_unless_on_other_addresses() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    smtp, api = Door("smtp", "127.0.0.1", port), Door("api", "127.0.0.1", port)
+    assert f"port {port} of [api] is the port of [smtp] too" in port_problems([smtp, api])[0]
+    assert port_problems([smtp, Door("api", "127.0.0.2", port)]) == []
+    assert len(port_problems([smtp, Door("api", "0.0.0.0", port)])) == 1
+
+
+def test_an_address_of_another_machine_is_a_problem() -> None:
+    (problem,) = port_problems([Door("api", "192.0.2.1", 2580)])
+    assert "192.0.2.1 of [api] cannot be listened on" in problem
+    assert "SLUICE_API_HOST=127.0.0.1" in problem
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:pa:ss@host:6379/0", "redis://user:***@host:6379/0"),
+        ("redis://:p@ss@host", "redis://:***@host"),
+        ("rediss://host/0?password=geheim&db=1", "rediss://host/0?password=***&db=1"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("unix://user:secret@/run/redis.sock?db=2", "unix://user:***@/run/redis.sock?db=2"),
+    ],
+)
+def test_passwords_in_urls_are_not_shown(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+
+
+def test_problems_are_told_together() -> None:
+    complain([])
+    with pytest.raises(Refused, match=r"^one\ntwo$"):
+        complain(["one", "two"])

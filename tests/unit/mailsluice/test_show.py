@@ -1,0 +1,205 @@
+import dataclasses
+import json
+
+import pytest
+
+from mailsluice.show import described, told
+from mailsluice.wording import distance, escaped, many, span
+from spool.records import Attempt, Message
+from spool.states import Place, RecipientState
+
+NOW = 1_700_000_000_000
+WAITING, SENT = RecipientState.WAITING, RecipientState.SENT
+
+MESSAGE = Message(
+    message_id="0000018bcfe56800-aaaa-000000",
+    sender="app@example.com",
+    recipients=("a@example.net", "b@example.net", "c@example.net"),
+    states=(SENT, SENT, RecipientState.REJECTED),
+    place=Place.DONE,
+    accepted_at_ms=NOW - 60_000,
+    size_bytes=12_345,
+    door="smtp",
+    header_message_id="<one@example.com>",
+    user="app",
+    client_address="192.0.2.1",
+    helo="app.example.com",
+    is_auto_submitted=False,
+    content_ref="",
+    rounds=1,
+    failures=0,
+    crashes=0,
+    reason="",
+    until_ms=NOW - 30_000,
+    attempts=(
+        Attempt(1, (0, 1), NOW - 59_000, "w-1", "throttled", NOW - 58_900, "", "Throttling", "Slow down."),
+        Attempt(2, (0, 1), NOW - 40_000, "w-1", "accepted", NOW - 39_750, "ses-1"),
+        Attempt(3, (2,), NOW - 39_000, "w-1", "rejected", NOW - 38_900, "", "MessageRejected", "Bad \x1b[31maddress."),
+    ),
+    told=frozenset({2}),
+)
+
+
+def message(**changed: object) -> Message:
+    return dataclasses.replace(MESSAGE, **changed)
+
+
+def test_the_object_has_the_documented_fields():
+    assert set(described(MESSAGE)) == {
+        *("message_id", "state", "reason", "until", "accepted_at", "size_bytes", "door", "user", "client_address"),
+        *("helo", "header_message_id", "sender", "rounds", "failures", "crashes", "recipients", "batches"),
+        *("bounce_told", "rules"),
+    }
+
+
+def test_every_recipient_has_its_state_and_the_answer_that_decided_it():
+    assert described(MESSAGE)["recipients"] == [
+        {"address": "a@example.net", "state": "sent", "ses_message_id": "ses-1", "reason": ""},
+        {"address": "b@example.net", "state": "sent", "ses_message_id": "ses-1", "reason": ""},
+        {"address": "c@example.net", "state": "rejected", "ses_message_id": "", "reason": "Bad \x1b[31maddress."},
+    ]
+
+
+def test_every_attempt_is_a_batch_with_its_addresses():
+    batches = described(MESSAGE)["batches"]
+    assert [one["number"] for one in batches] == [1, 2, 3]
+    assert batches[1] == {
+        "number": 2,
+        "recipients": ["a@example.net", "b@example.net"],
+        "outcome": "accepted",
+        "ses_message_id": "ses-1",
+        "started_at": "2023-11-14T22:12:40.000Z",
+        "ended_at": "2023-11-14T22:12:40.250Z",
+        "code": "",
+        "reason": "",
+        "worker": "w-1",
+    }
+
+
+def test_a_recipient_waiting_for_another_try_has_the_last_answers_reason():
+    waiting = message(states=(WAITING,) * 3, attempts=MESSAGE.attempts[:1], place=Place.PARKED, reason="throttled")
+    found = described(waiting)
+    assert found["recipients"][0] == {
+        "address": "a@example.net",
+        "state": "waiting",
+        "ses_message_id": "",
+        "reason": "Slow down.",
+    }
+    assert found["recipients"][2]["reason"] == ""
+
+
+def test_an_accepted_batch_counts_for_a_recipient_whatever_came_after_it():
+    late = Attempt(4, (0,), NOW, "w-2", "unknown", NOW, "", "Timeout", "no answer")
+    found = described(message(attempts=(*MESSAGE.attempts, late)))
+    assert found["recipients"][0]["ses_message_id"] == "ses-1"
+
+
+def test_the_null_sender_and_a_call_under_way_have_a_form_of_their_own():
+    under_way = Attempt(1, (0,), NOW, "w-1")
+    found = described(message(sender="", attempts=(under_way,), until_ms=0, place=Place.DUE))
+    assert found["sender"] == ""
+    assert found["until"] is None
+    assert found["batches"][0]["outcome"] is None
+    assert found["batches"][0]["ended_at"] is None
+    text = told(message(sender="", attempts=(under_way,)), NOW)
+    assert "null sender" in text
+    assert "no outcome recorded" in text
+
+
+@pytest.mark.parametrize("place", list(Place))
+def test_every_place_says_why_and_until_when(place):
+    text = told(message(place=place, reason="throttled", until_ms=NOW + 90_000), NOW)
+    assert f"\n  state       {place.value}" in text
+    if place in {Place.PARKED, Place.HELD}:
+        assert "throttled" in text
+        assert "in 1 min 30 s" in text
+
+
+def test_a_held_message_shows_the_command_that_frees_it():
+    assert f"mailsluice release {MESSAGE.message_id}" in told(message(place=Place.HELD), NOW)
+
+
+def test_the_story_tells_door_sender_recipients_and_batches():
+    text = told(MESSAGE, NOW)
+    for part in (
+        "by SMTP from 192.0.2.1, helo app.example.com, user app",
+        "12,345 bytes",
+        "app@example.com",
+        "<one@example.com>",
+        "2 sent, batch 2: SES id ses-1",
+        "1 rejected, batch 3",
+        "throttled after 0.10 s, Throttling: Slow down.",
+        "accepted after 0.25 s, ses-1",
+        "told about 1 recipient",
+    ):
+        assert part in text
+
+
+def test_many_recipients_are_grouped_and_cut():
+    addresses = tuple(f"user{number}@example.net" for number in range(120))
+    text = told(message(recipients=addresses, states=(WAITING,) * 120, attempts=(), told=frozenset()), NOW)
+    assert "120 waiting" in text
+    assert "and 110 more" in text
+    assert "user9@" in text
+    assert "user10@" not in text
+
+
+def test_nothing_from_outside_can_move_the_cursor():
+    evil = "\x1b]0;x\x07\r\n\x9b2J‮@example.net"
+    shown = told(
+        message(
+            sender=evil,
+            recipients=(evil,) * 3,
+            header_message_id=evil,
+            user=evil,
+            helo=evil,
+            client_address=evil,
+            reason=evil,
+            place=Place.HELD,
+        ),
+        NOW,
+    )
+    assert all(one.isprintable() for line in shown.split("\n") for one in line)
+    assert json.dumps(described(message(sender=evil)), indent=2).isascii()
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("plain@example.com", "plain@example.com"),
+        ("jürgen@例え.jp", "jürgen@例え.jp"),
+        ("a\x1b[0m", "a\\x1b[0m"),
+        ("a\nb", "a\\nb"),
+        ("a\u2028b\u202eb", "a\\u2028b\\u202eb"),
+        ("\udc80", "\\udc80"),
+    ],
+)
+def test_what_is_not_printable_is_written_out(text, safe):
+    assert escaped(text) == safe
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.25, "0.25 s"),
+        (12, "12 s"),
+        (59.7, "1 min"),
+        (185, "3 min 5 s"),
+        (3600, "1 h"),
+        (3 * 3600 + 12 * 60 + 5, "3 h 12 min"),
+        (2 * 86400 + 3 * 3600, "2 d 3 h"),
+    ],
+)
+def test_durations_are_told_in_their_two_largest_units(seconds, words):
+    assert span(seconds) == words
+
+
+def test_instants_are_seen_from_now():
+    assert distance(NOW + 12_000, NOW) == "in 12 s"
+    assert distance(NOW - 12_000, NOW) == "12 s ago"
+
+
+def test_numbers_agree_with_their_nouns():
+    assert many(1, "message") == "1 message"
+    assert many(0, "message") == "0 messages"
+    assert many(1200, "message") == "1,200 messages"

@@ -1,0 +1,197 @@
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.relay.credentials import REFUSED_CODES
+from worker.relay.outcomes import (
+    CODES,
+    Accepted,
+    Outcome,
+    Rejected,
+    Throttled,
+    Unavailable,
+    Unknown,
+    of_answer,
+    of_code,
+)
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SEND_ERRORS = orjson.loads((FIXTURES / "send_errors.json").read_bytes())
+SES_ID = "010001890af3b4c1-2c1e2a2e-7e0c-4b7f-9a29-7e9f2a8f1e11-000000"
+
+EXPECTED = {
+    "Throttling": Throttled,
+    "LimitExceeded": Throttled,
+    "InvalidParameterValue": Rejected,
+    "AccountSendingPausedException": Unavailable,
+    "ConfigurationSetSendingPausedException": Unavailable,
+    "MailFromDomainNotVerifiedException": Unavailable,
+    "ConfigurationSetDoesNotExist": Unavailable,
+}
+V2_CODES = {"Throttling": "TooManyRequestsException", "InvalidParameterValue": "BadRequestException"}
+
+
+def expected(code: str, text: str) -> type[Outcome]:
+    if code == "MessageRejected":
+        return Unavailable if text.startswith("Sending paused") else Rejected
+    return EXPECTED[code]
+
+
+def v1_error(code: str, text: str) -> bytes:
+    return (
+        '<ErrorResponse xmlns="http://ses.amazonaws.com/doc/2010-12-01/">\n  <Error>\n    <Type>Sender</Type>\n'
+        f"    <Code>{code}</Code>\n    <Message>{escape(text)}</Message>\n  </Error>\n"
+        "  <RequestId>8f23e6e6-b4f2-4572-b426-343b370cb32c</RequestId>\n</ErrorResponse>\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("row", SEND_ERRORS, ids=lambda row: f"{row['code']}: {row['message'][:30]}")
+def test_every_known_error_of_a_v1_send_has_its_outcome(row):
+    kind = expected(row["code"], row["message"])
+    outcome = of_answer(row["http"], "", v1_error(row["code"], row["message"]))
+    assert outcome == kind(row["code"], " ".join(row["message"].split()))
+
+
+@pytest.mark.parametrize("row", SEND_ERRORS, ids=lambda row: f"{row['code']}: {row['message'][:30]}")
+@pytest.mark.parametrize("suffix", ["", ":http://internal.amazon.com/coral/com.amazonaws.services.email/"])
+def test_every_known_error_of_a_v2_send_has_its_outcome(row, suffix):
+    code = V2_CODES.get(row["code"], row["code"])
+    outcome = of_answer(row["http"], code + suffix, orjson.dumps({"message": row["message"]}))
+    assert outcome == expected(row["code"], row["message"])(code, " ".join(row["message"].split()))
+
+
+def test_the_recorded_throttling_answer_is_throttled():
+    body = (FIXTURES / "throttling_rate.xml").read_bytes()
+    assert of_answer(400, "", body) == Throttled("Throttling", "Maximum sending rate exceeded.")
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503, 599])
+def test_a_code_that_nobody_knows_is_temporary(status):
+    assert of_answer(status, "", v1_error("BrandNew", "Hm.")) == Unavailable("BrandNew", "Hm.")
+    assert of_answer(status, "BrandNewException", b'{"message":"Hm."}') == Unavailable("BrandNewException", "Hm.")
+
+
+def test_a_v2_error_may_name_itself_in_the_body():
+    body = b'{"__type":"com.amazonaws.sesv2#TooManyRequestsException","Message":"Slow down."}'
+    assert of_answer(429, "", body) == Throttled("TooManyRequestsException", "Slow down.")
+    assert of_answer(400, "", b'{"code":"BadRequestException"}') == Rejected("BadRequestException", "")
+
+
+def test_a_suspended_account_is_the_operators_trouble_and_bounces_nothing():
+    text = "Sending suspended for this account. For more information, please check the inbox."
+    assert isinstance(of_answer(400, "", v1_error("MessageRejected", text)), Unavailable)
+    assert isinstance(of_answer(400, "MessageRejected", orjson.dumps({"message": text})), Unavailable)
+
+
+def test_credential_codes_are_all_temporary():
+    assert {type(of_code(code, "")) for code in REFUSED_CODES} == {Unavailable}
+    assert set(CODES) >= REFUSED_CODES
+
+
+def test_a_v1_success_has_its_message_id():
+    body = (
+        '<SendRawEmailResponse xmlns="http://ses.amazonaws.com/doc/2010-12-01/"><SendRawEmailResult>'
+        f"<MessageId>\n {SES_ID} </MessageId></SendRawEmailResult><ResponseMetadata><RequestId>x</RequestId>"
+        "</ResponseMetadata></SendRawEmailResponse>"
+    )
+    assert of_answer(200, "", body.encode()) == Accepted(SES_ID)
+
+
+@pytest.mark.parametrize("body", [{"MessageId": SES_ID}, {"New": [1], "MessageId": SES_ID, "Newer": None}])
+def test_a_v2_success_has_its_message_id_whatever_else_it_says(body):
+    assert of_answer(200, "", b" " + orjson.dumps(body) + b"\n") == Accepted(SES_ID)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body><h1>It works!</h1></body></html>",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"MessageId":null}',
+        b'{"MessageId":"',
+        b'{"MessageId":["x"]}',
+        b'{"MessageId":"a b<script>"}',
+        b"<MessageId></MessageId>",
+        b"<MessageId>0100",
+        "<MessageId>€</MessageId>".encode(),
+        f"<MessageId>{SES_ID}</MessageId>".encode("utf-16"),
+        b"\x1f\x8b\x08" + bytes(200),
+    ],
+)
+def test_a_200_without_a_message_id_is_unknown(body):
+    assert isinstance(of_answer(200, "", body), Unknown)
+
+
+@pytest.mark.parametrize("status", [100, 201, 204, 206, 300, 303, 304, 500, 502, 504, 520])
+@pytest.mark.parametrize("body", [b"", b"<html>Bad Gateway</html>", b"\xff\xfe", b"{"])
+def test_an_answer_that_is_not_ses_s_leaves_the_batch_in_doubt(status, body):
+    assert isinstance(of_answer(status, "", body), Unknown)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 403, 404, 407, 408, 413, 429, 503])
+@pytest.mark.parametrize("body", [b"", b"<html><body><b>Http/1.1 Service Unavailable</b></body></html>"])
+def test_an_answer_that_says_that_nothing_was_passed_on_is_no_doubt(status, body):
+    assert isinstance(of_answer(status, "", body), Unavailable)
+
+
+def test_a_reason_is_one_printable_line_of_bounded_length():
+    outcome = of_answer(400, "", v1_error("MessageRejected", "a\r\nBcc: b\x00\x1b[31m\u2028" + "x" * 5000))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.startswith("a Bcc: b[31m x")
+    assert len(outcome.reason) == 500
+    assert of_answer(400, "", b"<Error><Code>X</Code><Message>a&#10;&lt;b&gt;</Message></Error>") == Unavailable(
+        "X", "a <b>"
+    )
+
+
+@pytest.mark.parametrize("unit", [b"<Error>", b"<Error><Code>", b"<Code>", b"<MessageId>", b"{", b'{"a":', b"<"])
+def test_a_hostile_answer_costs_no_more_than_its_length(unit, milliseconds):
+    body = (unit * 65536)[:65536]
+    for status in (200, 400, 500):
+        assert milliseconds(lambda status=status: of_answer(status, "", body)) < 50
+
+
+STATUS = st.one_of(st.integers(100, 599), st.integers())
+FRAGMENT = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from(
+        [b"<Error>", b"</Error>", b"<Code>", b"</Code>", b"<Message>", b"</Message>", b"<MessageId>", b"</MessageId>"]
+    ),
+    st.sampled_from([b'{"', b'"}', b'"message":', b'"MessageId":"', b"Throttling", b"&#x0;", b"&#xD800;", b"\\u0000"]),
+)
+
+
+@given(STATUS, st.text(max_size=40), st.lists(FRAGMENT, max_size=12).map(b"".join))
+def test_every_answer_has_an_outcome(status, error_type, body):
+    outcome = of_answer(status, error_type, body)
+    assert isinstance(outcome, Outcome)
+    if isinstance(outcome, Accepted):
+        assert status == 200
+    else:
+        assert isinstance(outcome.code, str)
+        assert outcome.reason.isprintable()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["message", "code", "__type", "MessageId"]), inner),
+    max_leaves=8,
+)
+
+
+@given(STATUS, JSON)
+def test_every_json_answer_has_an_outcome(status, value):
+    assert isinstance(of_answer(status, "", orjson.dumps(value)), Outcome)
+
+
+@given(st.text(), st.text())
+def test_every_code_and_text_has_an_outcome_and_unknown_codes_are_temporary(code, reason):
+    if code not in CODES:
+        assert of_code(code, reason) == Unavailable(code, reason)
