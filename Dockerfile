@@ -20,7 +20,7 @@ RUN /opt/mailsluice/bin/pip install --no-cache-dir --disable-pip-version-check -
 FROM python:3.13-slim
 COPY --from=build /opt/mailsluice /opt/mailsluice
 # The data dir belongs to the user before a volume is mounted there: a new volume takes that over.
-RUN useradd --system --uid 10001 --home-dir /var/lib/mailsluice mailsluice \
+RUN useradd --uid 10001 --home-dir /var/lib/mailsluice --no-create-home --shell /usr/sbin/nologin mailsluice \
  && install -d -m 0700 -o mailsluice -g mailsluice /var/lib/mailsluice
 ENV PATH=/opt/mailsluice/bin:$PATH \
     PYTHONUNBUFFERED=1 \

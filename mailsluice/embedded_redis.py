@@ -101,17 +101,19 @@ def configuration(settings: Settings, folder: Path) -> str:
 def prepare(settings: Settings) -> tuple[str, ...]:
     """Writes the configuration, removes a stale socket and returns the command that starts the server.
 
-    The caller holds the lock of the data dir: two servers on one append-only file destroy it.
+    The caller holds the lock of the data dir: two servers on one append-only file destroy it. Raises Refused.
     """
     binary = find_binary()
-    folder = log_file(settings).parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = folder / "server.conf"
-    file.write_text(configuration(settings, folder), "utf-8")
-    settings.embedded_socket.unlink(missing_ok=True)
     log = log_file(settings)
-    if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
-        log.replace(log.with_suffix(".old.log"))
+    file = log.with_name("server.conf")
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_text(configuration(settings, log.parent), "utf-8")
+        settings.embedded_socket.unlink(missing_ok=True)
+        if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
+            log.replace(log.with_suffix(".old.log"))
+    except OSError as error:
+        raise Refused(f"The embedded Redis cannot be set up: {error.filename}: {error.strerror}.") from error
     return (str(binary), str(file))
 
 

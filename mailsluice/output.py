@@ -37,7 +37,7 @@ def with_names(write: Write, width: int) -> PassOn:
 
     def pass_on(name: str, lines: bytes) -> None:
         shown = [_printable(line) for line in lines.splitlines()]
-        write("".join(f"{name:{width}} | {line}\n" for line in shown).encode())
+        write("".join(f"{name:{width}} | {line}\n" for line in shown if line.strip()).encode())
 
     return pass_on
 

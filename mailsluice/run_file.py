@@ -1,9 +1,11 @@
 """`run.json` in the data dir: what runs now, for people, scripts and tests.
 
 `{"pid", "started_at", "addresses": {name: address}, "children": {name: {"state", "pid", "restarts"}}}`. Replaced as a
-whole at every change, removed after an orderly stop; after a crash it tells what ran.
+whole at every change, removed after an orderly stop; after a crash it tells what ran. A disk that is full makes it
+old, and stops nothing.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -33,9 +35,11 @@ class RunFile:
             "children": {name: asdict(state) for name, state in children.items()},
         }
         draft = self._path.with_suffix(".new")
-        draft.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        draft.replace(self._path)
+        with contextlib.suppress(OSError):
+            draft.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+            draft.replace(self._path)
 
     def remove(self) -> None:
         """After an orderly stop."""
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)

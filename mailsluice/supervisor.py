@@ -33,6 +33,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PROBE_EVERY_SECONDS = 0.05
 PROBE_ANSWER_SECONDS = 2.0
 
+#: A log that cannot be written (full disk, reader gone) must not end what it tells about.
+_unheard = contextlib.suppress(OSError)
+
 OnChange = Callable[[Mapping[str, ChildState]], None]
 
 
@@ -150,7 +153,8 @@ class Supervisor:
                 raise ChildFailed(_failure(kept, reason))
             failures = failures_after(failures, healthy_seconds)
             pause = pause_seconds(failures)
-            self._log.warning("up.restarting", child=kept.child.name, pause_seconds=pause, failures=failures)
+            with _unheard:
+                self._log.warning("up.restarting", child=kept.child.name, pause_seconds=pause, failures=failures)
             await self._sleep(pause)
             kept.restarts += 1
 
@@ -166,7 +170,8 @@ class Supervisor:
         except OSError as error:
             return 0.0, f"it could not be started: {error.strerror}"
         self._change(kept, "starting")
-        self._log.debug("up.starting", child=name, pid=process.pid)
+        with _unheard:
+            self._log.debug("up.starting", child=name, pid=process.pid)
         started_at = self._clock()
         reason = await _why_not_ready(kept.child, process)
         ready_at = self._clock()
@@ -175,16 +180,19 @@ class Supervisor:
         else:
             kept.was_ready.set()
             self._change(kept, "ready")
-            self._log.info("up.ready", child=name, pid=process.pid, after_seconds=round(ready_at - started_at, 2))
+            with _unheard:
+                self._log.info("up.ready", child=name, pid=process.pid, after_seconds=round(ready_at - started_at, 2))
         await asyncio.wait((process.exited,))
         reason = reason or how_it_ended(process.exited.result())
-        self._log.warning("up.child_exited", child=name, pid=process.pid, reason=reason)
+        with _unheard:
+            self._log.warning("up.child_exited", child=name, pid=process.pid, reason=reason)
         self._change(kept, "waiting")
         return (self._clock() - ready_at if kept.was_ready.is_set() else 0.0), reason
 
     async def _stop_in_order(self) -> None:
         self._stop_asked.set()
-        self._log.info("up.stopping")
+        with _unheard:
+            self._log.info("up.stopping")
         for wave in sorted({kept.child.stop_wave for kept in self._kept.values()}):
             await asyncio.gather(*(self._end(kept) for kept in self._kept.values() if kept.child.stop_wave == wave))
 
@@ -202,7 +210,8 @@ class Supervisor:
             await asyncio.wait((process.exited,))
         reason = f"was still running after {kept.child.stop_seconds:g} s" if late else ""
         reason = reason or how_it_ended(process.exited.result())
-        self._log.info("up.child_exited", child=kept.child.name, pid=process.pid, reason=reason)
+        with _unheard:
+            self._log.info("up.child_exited", child=kept.child.name, pid=process.pid, reason=reason)
         self._change(kept, "stopped")
 
     def _change(self, kept: _Kept, state: str) -> None:

@@ -4,6 +4,7 @@ Guarantees that nothing was started when a check fails, and that all that can be
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -91,8 +92,10 @@ def _lock_and_check(settings: Settings, doors: Sequence[Door], holder: str = "ma
 async def _check_servers(settings: Settings) -> None:
     report = await server_report(settings)
     complain([*(() if report.is_safe else report.problems), *await broker_problems(settings)])
-    if report.problems:
-        get_log().warning("spool.full" if report.is_full else "spool.safe", problems=report.problems)
+    if report.is_full:
+        get_log().warning("spool.full", problems=report.problems)
+    elif report.problems:
+        get_log().warning("spool.safe", problems=report.problems)
 
 
 def smtp_doors(settings: Settings) -> list[Door]:
@@ -131,5 +134,7 @@ def _environ_of(settings: Settings) -> dict[str, str]:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """A reader that went away stops nothing."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(text)
+        sys.stdout.flush()

@@ -20,23 +20,11 @@ def welcome(settings: Settings, *, has_simulator: bool, after_seconds: float) ->
         ("Events", str(settings.events_file.absolute()), "") if "file" in settings.events.destinations else None,
     ]
     lines = [f"  {name:10} {place:35} {note}".rstrip() for name, place, note in filter(None, places)]
-    sees = (
-        f"See it:            {pages}"
-        if has_simulator
-        else "See it:            in the mailbox; `mailsluice queue` shows what waits"
-    )
+    seen = f"see it at {pages}" if has_simulator else "see what waits with `mailsluice queue`"
+    head = f"mailsluice is ready after {after_seconds:.1f} s. Ctrl-C stops it."
+    send = f"Send a first mail, {seen}"
     return "\n".join(
-        [
-            "",
-            f"mailsluice is ready after {after_seconds:.1f} s. Ctrl-C stops it.",
-            "",
-            *lines,
-            "",
-            f"Send a first mail: {first_mail(settings, has_simulator=has_simulator)}",
-            sees,
-            "",
-            "",
-        ]
+        ["", head, "", *lines, "", send, "", f"  {first_mail(settings, has_simulator=has_simulator)}", "", ""]
     )
 
 

@@ -27,8 +27,6 @@ from structlog.typing import FilteringBoundLogger
 from config.errors import Refused, TryLater
 from config.failpoints import Failpoints
 from config.logs import get_log
-from config.settings import Settings
-from sending_events.destinations import open_destinations
 from sending_events.destinations.destination import Destination
 from sending_events.progress import Entry, Progress, Turn, pause_ms
 from sending_events.records import EventRecord, UnreadableEvent, rendered_line
@@ -268,8 +266,3 @@ def _decoded(entry: Entry) -> EventRecord | UnreadableEvent:
         return EventRecord.decode(entry.raw)
     except UnreadableEvent as error:
         return error
-
-
-def open_publisher(spool: Spool, settings: Settings, failpoints: Failpoints) -> Publisher:
-    """The publisher of a process, with the destinations of the settings."""
-    return Publisher(spool, open_destinations(settings), failpoints, max_backlog=settings.events.max_backlog)

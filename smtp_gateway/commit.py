@@ -4,21 +4,23 @@ Theory of operation
 1. The spool's accept returns when the message is on the disk of the server; only then the answer is ACCEPTED.
 2. A store that does not answer may have taken the message. The same message_id is offered again, which is harmless,
    with growing pauses, until `commit_timeout_seconds` are over. Most restarts of a server end here, unnoticed.
-3. Then the client is told 451 and will send again. The accept is not cancelled (its bytes may be on their way): when
-   it has ended, whichever way, the message is taken back as soon as the store answers, so that the client's second
-   try makes no second mail. A worker that was faster keeps it: a duplicate is then not avoidable.
+3. Then the client is told 451 and will send again. The message is taken back as soon as the store answers, so that
+   the client's second try makes no second mail; the spool refuses a commit that arrives after that. A worker that
+   was faster keeps it: a duplicate is then not avoidable.
 4. A crash between 1 and the reply leaves a message that was never answered for: the client sends again. SMTP has no
    remedy for it (RFC 1047).
 A client that disconnects while its message is committed changes nothing: the message was complete.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
 from config.errors import TryLater
 from config.failpoints import Failpoints
 from config.logs import get_log
+from sending_events.records import EventRecord
 from smtp_gateway.admission import Reservation
 from smtp_gateway.replies import Reply
 from spool.content import ContentUnavailable
@@ -29,8 +31,7 @@ from spool.scripts import StoreFull, StoreUnavailable
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
-# A command of a closed connection can still lie in a frozen server's socket: looked for once more after this.
-SECOND_LOOK_SECONDS = 1.0
+WITHDRAWN_REASON = "taken back: the client was told to send it again"
 
 
 class Keeper(Protocol):
@@ -40,8 +41,8 @@ class Keeper(Protocol):
         """Returns when the message is safe. Raises StoreUnavailable, StoreFull or ContentUnavailable."""
         ...
 
-    async def withdraw(self, message_ids: Sequence[str]) -> list[bool]:
-        """Takes messages back; True for each that was there and is gone."""
+    async def withdraw(self, message_ids: Sequence[str], *, events: Sequence[bytes] = ()) -> list[bool]:
+        """Takes messages back; True for each that was there and is gone. Raises StoreUnavailable."""
         ...
 
 
@@ -62,7 +63,7 @@ class Committer:
         self._timeout_seconds = timeout_seconds
         self._failpoints = failpoints or Failpoints("")
         self._late: set[asyncio.Task[None]] = set()
-        self._withdrawals = GroupCommit(spool.withdraw)
+        self._withdrawals = GroupCommit(self._withdraw_group)
 
     def refusal(self) -> Reply | None:
         """Why no mail can be taken now, if so; asked at MAIL and again before the commit."""
@@ -82,12 +83,12 @@ class Committer:
         accept = loop.create_task(self._accept(message, loop.time() + self._timeout_seconds))
         accept.add_done_callback(lambda _: memory.release())
         await _ended_or_late(accept, self._timeout_seconds)
-        if not accept.done():
-            self._take_back_later(message.message_id, accept)
+        if not accept.done():  # it ends by itself, and its memory is held until then
+            self._take_back_later(message.message_id)
             return Reply.STORE_SILENT
         reply, is_perhaps_kept = accept.result()
         if is_perhaps_kept:
-            self._take_back_later(message.message_id, None)
+            self._take_back_later(message.message_id)
         if reply is Reply.ACCEPTED:
             self._failpoints.reached("gateway.after_commit")
         return reply
@@ -120,19 +121,12 @@ class Committer:
             else:
                 return Reply.ACCEPTED, False
 
-    def _take_back_later(self, message_id: str, accept: asyncio.Task[tuple[Reply, bool]] | None) -> None:
-        task = asyncio.get_running_loop().create_task(self._take_back(message_id, accept))
+    def _take_back_later(self, message_id: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._take_back(message_id))
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    async def _take_back(self, message_id: str, accept: asyncio.Task[tuple[Reply, bool]] | None) -> None:
-        if accept:
-            await asyncio.wait([accept])
-        if not await self._withdrawn(message_id):
-            await asyncio.sleep(SECOND_LOOK_SECONDS)
-            await self._withdrawn(message_id)
-
-    async def _withdrawn(self, message_id: str) -> bool:
+    async def _take_back(self, message_id: str) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -143,7 +137,12 @@ class Committer:
             else:
                 if was_there:
                     get_log().info("message.withdrawn", message_id=message_id)
-                return was_there
+                return
+
+    async def _withdraw_group(self, message_ids: Sequence[str]) -> list[bool]:
+        now_ms = int(time.time() * 1000)
+        events = [EventRecord("dropped", one, now_ms, reason=WITHDRAWN_REASON).encode() for one in message_ids]
+        return await self._spool.withdraw(message_ids, events=events)
 
 
 async def _ended_or_late(task: asyncio.Task[tuple[Reply, bool]], seconds: float) -> None:

@@ -11,7 +11,7 @@ from spool.store import Spool
 
 
 def open_spool(settings: Settings, *, redis: aioredis.Redis | None = None) -> Spool:
-    """The spool; close its `redis` with `aclose()` at the end."""
+    """The spool; end it with `close()`, which ends its `redis` as well."""
     return Spool(
         redis or redis_client(settings.redis_url),
         open_contents(settings),

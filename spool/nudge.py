@@ -66,7 +66,9 @@ class Nudger:
             self._queue_length = int(await self._broker.lpush(KEY_PREFIX + PROCESS_QUEUE, *bodies))
 
     async def push_publish(self, destination: str) -> None:
-        """A `publish` task for a destination. Raises redis errors."""
+        """A `publish` task for a destination, unless enough of them wait already. Raises redis errors."""
+        if int(await self._broker.llen(KEY_PREFIX + EVENTS_QUEUE)) >= ENOUGH_TASKS:
+            return
         await self._broker.lpush(KEY_PREFIX + EVENTS_QUEUE, self._message(PUBLISH_TASK, [destination]))
 
     async def _push_waiting(self) -> None:

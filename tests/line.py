@@ -335,6 +335,8 @@ class Line:
         wait_until(lambda: _told(self.published()).get("Send", set()) >= sent, "Send events of all sent recipients")
 
     def account(self, message_ids: Sequence[str]) -> "Account":
+        """The books of these messages, when the events that are still on their way have been published."""
+        self.wait_for_events(message_ids)
         return accounting(list(self.load_all(message_ids).values()), set(message_ids), self.ledger(), self.published())
 
 

@@ -5,7 +5,7 @@ envelope sender is null and `Auto-Submitted: auto-replied` is set, so nothing an
 From address of the bounce stands in for it and has to be of a verified domain, by default the sender's own.
 
 Whatever the original and SES's texts hold, the bounce is ASCII, its lines are at most 998 bytes long, and nothing from
-outside can end a line: no field can be forged. Its size is bounded by the recipients, about 1.5 KB each at worst.
+outside can end a line: no field can be forged. Its size is bounded by the recipients, about 1.8 KB each at worst.
 """
 
 import binascii

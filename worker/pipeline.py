@@ -32,27 +32,33 @@ STEPS: tuple[tuple[str, Step], ...] = (
 
 async def process_message(claimed: Claimed, tools: Tools) -> str:
     """Takes one claimed message through the steps; returns where it ended. Never raises but for cancellation."""
-    work = Work(claimed.message, claimed.lease)
-    with structlog.contextvars.bound_contextvars(message_id=claimed.message.message_id):
-        step_name = why = ""
+    message = claimed.message
+    stored_bytes = message.size_bytes if message.content_ref else 0
+    with structlog.contextvars.bound_contextvars(message_id=message.message_id):
         try:
-            for step_name, step in STEPS:
-                started = time.perf_counter()
-                verdict = await step(work, tools)
-                tools.tally.observe(f"step:{step_name}", time.perf_counter() - started)
-                match verdict:
-                    case Continue(work):
-                        continue
-                    case Stop(why):
-                        break
-        except LeaseLost:
-            tools.log.warning("message.lease_lost", step=step_name)
-            return "lease lost"
-        except TryLater as error:
-            return await give_back(work, tools, step_name, error)
-        except Exception as error:  # noqa: BLE001 - the process edge of one message: others must not suffer
-            return await hold_or_retry(work, tools, step_name, error)
-        else:
-            return why
+            async with tools.content_room.places(stored_bytes):
+                return await _through_steps(Work(message, claimed.lease), tools)
         finally:
             tools.leases.drop(claimed.lease)
+
+
+async def _through_steps(work: Work, tools: Tools) -> str:
+    step_name = why = ""
+    try:
+        for step_name, step in STEPS:
+            started = time.perf_counter()
+            verdict = await step(work, tools)
+            tools.tally.observe(f"step:{step_name}", time.perf_counter() - started)
+            match verdict:
+                case Continue(work):
+                    continue
+                case Stop(why):
+                    break
+    except LeaseLost:
+        tools.log.warning("message.lease_lost", step=step_name)
+        return "lease lost"
+    except TryLater as error:
+        return await give_back(work, tools, step_name, error)
+    except Exception as error:  # noqa: BLE001 - the process edge of one message: others must not suffer
+        return await hold_or_retry(work, tools, step_name, error)
+    return why

@@ -18,6 +18,7 @@ from celery.signals import worker_shutting_down
 from redis import exceptions
 
 from config.clients import redis_client
+from config.errors import TryLater
 from config.failpoints import Failpoints
 from config.logs import get_log
 from config.settings import Settings
@@ -39,6 +40,10 @@ from worker.sweeper import Sweeper
 from worker.tools import Tools
 
 _HEARTBEAT_SECONDS = 2.0
+# Threads that `process` tasks leave to others: a saturated worker still publishes events.
+_RESERVED_THREADS = 4
+# Bytes of contents out of the content store that the messages of one process hold at once.
+_CONTENT_BYTES = 256 * 1024 * 1024
 _ANNOUNCE_SECONDS = 0.2
 _EXIT_STALLED = 70  # EX_SOFTWARE: the supervisor starts a new one
 
@@ -49,7 +54,13 @@ class WorkerProcess:
     def __init__(self, tools: Tools, publisher: Publisher) -> None:
         self._tools = tools
         self._publisher = publisher
-        self._sweeper = Sweeper(tools, chores=[publisher.trim, self._collect_orphans])
+        self._processing = 0
+        self._max_processing = max(1, tools.settings.worker.threads - _RESERVED_THREADS)
+        self._sweeper = Sweeper(
+            tools,
+            is_saturated=lambda: self._processing >= self._max_processing,
+            chores=[publisher.trim, self._collect_orphans],
+        )
         self._room = Room(max(50, 8 * tools.settings.worker.concurrent_calls))
         self._started_at_ms = tools.now_ms()
         self._last_claim_at = time.monotonic()
@@ -59,7 +70,19 @@ class WorkerProcess:
         self._has_news = True
 
     async def process(self, message_ids: Sequence[str]) -> None:
-        """Claims those of the messages that are due and takes each through the pipeline."""
+        """Claims those of the messages that are due and takes each through the pipeline.
+
+        A worker with all it can hold drops the nudge: the messages stay due and the sweepers nudge again.
+        """
+        if self._processing >= self._max_processing:
+            return
+        self._processing += 1
+        try:
+            await self._process(message_ids)
+        finally:
+            self._processing -= 1
+
+    async def _process(self, message_ids: Sequence[str]) -> None:
         tools = self._tools
         started = time.perf_counter()
         async with self._room.places(len(message_ids)):
@@ -135,7 +158,7 @@ class WorkerProcess:
             if not self._has_news and rounds % 10:
                 continue
             self._has_news = False
-            with suppress(exceptions.RedisError, OSError):
+            with suppress(TryLater, exceptions.RedisError, OSError):
                 for name in self._publisher.names:
                     if await self._publisher.has_work(name):
                         await self._tools.nudger.push_publish(name)
@@ -168,6 +191,7 @@ async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
             failpoints=Failpoints.from_environment(),
             log=get_log(),
             worker=f"{socket.gethostname()}-{os.getpid()}",
+            content_room=Room(_CONTENT_BYTES),
             backoff=Backoff(settings.relay.retry_first_seconds, settings.relay.retry_max_seconds),
         )
         destinations = open_destinations(settings)
@@ -176,12 +200,15 @@ async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
         )
         worker_shutting_down.connect(_stop_of(tools), weak=False, dispatch_uid="mailsluice")
         threading.Thread(target=process.watch, name="watchdog", daemon=True).start()
-        jobs = [asyncio.create_task(job()) for job in process.jobs()]
-        tools.log.info("worker.started", worker=tools.worker, threads=settings.worker.threads)
-        try:
-            yield process
-        finally:
-            await _leave(tools, jobs)
+        async with asyncio.TaskGroup() as group:  # a job that fails ends the worker, and a new one is started
+            jobs = [group.create_task(job()) for job in process.jobs()]
+            tools.log.info("worker.started", worker=tools.worker, threads=settings.worker.threads)
+            try:
+                yield process
+            finally:
+                for job in jobs:
+                    job.cancel()
+        await _leave(tools)
 
 
 def _stop_of(tools: Tools) -> Callable[..., None]:
@@ -192,10 +219,7 @@ def _stop_of(tools: Tools) -> Callable[..., None]:
     return stop
 
 
-async def _leave(tools: Tools, jobs: Sequence[asyncio.Task[None]]) -> None:
-    for job in jobs:
-        job.cancel()
-    await asyncio.gather(*jobs, return_exceptions=True)
+async def _leave(tools: Tools) -> None:
     with suppress(exceptions.RedisError, OSError):
         await tools.tally.flush(tools.spool.redis)
         await tools.spool.redis.hdel(keys.WORKERS, tools.worker)

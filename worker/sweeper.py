@@ -2,9 +2,9 @@
 
 Theory of operation
 1. Each round runs spool's sweep: messages of silent workers and parked ones whose hour has come are due again.
-2. What is due and was not claimed within a second gets a (new) nudge, but only while the Celery queue is short:
-   a long queue wakes the workers anyway. Messages that were lost with a worker before travel alone, so that one
-   that kills workers does not take others with it.
+2. What is due and was not claimed within a second gets a (new) nudge, but only while the Celery queue is short and
+   this process could take more: a long queue wakes the workers anyway. Messages that were lost with a worker before
+   travel alone, so that one that kills workers does not take others with it.
 3. A full round is followed by the next at once, so a backlog moves at the speed of the workers.
 4. Every minute or so: contents without a message are removed, the event stream is trimmed.
 """
@@ -22,15 +22,18 @@ from worker.tools import Tools
 _LIMIT = 1000
 # So many tasks are kept waiting in the queue when there is work; more would only grow it.
 _WINDOW_TASKS = 16
-_BUSY_PAUSE_SECONDS = 0.05
+_BUSY_PAUSE_SECONDS = 0.1
 _SUSPECT_CRASHES = 2
 
 
 class Sweeper:
     """Sweeps until it is cancelled. `chores` are run about once a minute."""
 
-    def __init__(self, tools: Tools, chores: Sequence[Callable[[], Awaitable[object]]] = ()) -> None:
+    def __init__(
+        self, tools: Tools, *, is_saturated: Callable[[], bool], chores: Sequence[Callable[[], Awaitable[object]]] = ()
+    ) -> None:
         self._tools = tools
+        self._is_saturated = is_saturated
         self._chores = chores
         #: time.monotonic() since when due messages found no claimer; None = there are none.
         self.overdue_since: float | None = None
@@ -54,7 +57,8 @@ class Sweeper:
     async def sweep(self) -> bool:
         """One round; True when there was as much to do as one round takes."""
         tools = self._tools
-        room = max(0, _WINDOW_TASKS - await tools.nudger.queue_length()) * IDS_PER_TASK
+        waiting_tasks = _WINDOW_TASKS if self._is_saturated() else await tools.nudger.queue_length()
+        room = max(0, _WINDOW_TASKS - waiting_tasks) * IDS_PER_TASK
         found = await tools.spool.sweep(limit=_LIMIT, max_crashes=tools.settings.worker.max_crashes, nudges=room)
         if found.lease_ended:
             tools.log.warning("sweep.leases_ended", messages=len(found.lease_ended))
@@ -62,7 +66,8 @@ class Sweeper:
             tools.log.error("message.held", message_id=message_id, reason="workers lost")
         await tools.nudger.push(groups_of(found.to_nudge))
         self._watch(is_overdue=bool(found.to_nudge) or (room == 0 and found.due > 0))
-        return len(found.to_nudge) >= max(room, 1) or found.woken >= _LIMIT or len(found.lease_ended) >= _LIMIT
+        is_cut_off = found.woken >= _LIMIT or len(found.lease_ended) >= _LIMIT
+        return is_cut_off or (found.due > 0 and len(found.to_nudge) >= room)
 
     def _watch(self, *, is_overdue: bool) -> None:
         if not is_overdue:

@@ -16,6 +16,7 @@ from spool.tally import Tally
 from worker.leases import LeaseKeeper
 from worker.relay.retry import Backoff
 from worker.relay.ses import SesClient
+from worker.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Tools:
     #: Name of this process in attempts and heartbeats.
     worker: str
     backoff: Backoff
+    #: Bytes of stored contents that may be in memory at once.
+    content_room: Room
     #: Set when the process has been asked to stop: no call is begun any more.
     stopping: threading.Event = field(default_factory=threading.Event)
     #: Milliseconds since the epoch, for records; decisions about leases use the server's clock.

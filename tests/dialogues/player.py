@@ -1,23 +1,23 @@
 r"""Plays an SMTP conversation that is written in a `.smtp` file. One line, one step:
 
-    # text              a comment
-    set max_errors = 3  a setting of [smtp]; `set certificate = yes` gives the gateway a certificate
-    user NAME PASSWORD PATTERN…
-    store full|unsafe|safe     what the safety watch reports
-    connect tls         the connection begins with TLS (the implicit port)
-    C: text             the client sends a line (CRLF is added)
-    C| text             the client sends bytes: \r \n \xNN are escapes, nothing is added
-    C* 1000 text        the client sends the same line so many times
-    S: text             the next line of the server begins with this
-    S~ regex            the next line of the server matches this as a whole
-    S... code           lines of the server up to the last one of a reply with this code
-    S! text             lines of one whole reply, none of which contains this
-    starttls            the client begins the TLS handshake
-    half-close          the client closes its sending side
-    closed              the server closes the connection and sends nothing more
-    kept N              so many messages are in the spool
-    kept-sender ADDRESS | kept-recipients A B … | kept-content "escaped bytes": of the last message;
-                        the content is what follows our Received line
+# text              a comment
+set max_errors = 3  a setting of [smtp]; `set certificate = yes` gives the gateway a certificate
+user NAME PASSWORD PATTERN…
+store full|unsafe|safe     what the safety watch reports
+connect tls         the connection begins with TLS (the implicit port)
+C: text             the client sends a line (CRLF is added)
+C| text             the client sends bytes: \r \n \xNN are escapes, nothing is added
+C* 1000 text        the client sends the same line so many times
+S: text             the next line of the server begins with this
+S~ regex            the next line of the server matches this as a whole
+S... code           lines of the server up to the last one of a reply with this code
+S! text             lines of one whole reply, none of which contains this
+starttls            the client begins the TLS handshake
+half-close          the client closes its sending side
+closed              the server closes the connection and sends nothing more
+kept N              so many messages are in the spool
+kept-sender ADDRESS | kept-recipients A B … | kept-content "escaped bytes": of the last message;
+                    the content is what follows our Received line
 """
 
 import codecs

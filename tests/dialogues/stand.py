@@ -1,9 +1,9 @@
 """A gateway inside the test's own loop, with a spool that remembers, and throw-away certificates."""
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from smtp_gateway.session import SmtpSession
 from smtp_gateway.users import UserFile
 from spool.records import NewMessage
 from spool.safety import SafetyReport
+from spool.scripts import StoreUnavailable
 from spool.tally import Tally
 
 SAFE = SafetyReport(is_safe=True, is_full=False, problems=())
@@ -37,6 +38,7 @@ class RememberingSpool:
         self.withdrawn: list[str] = []
         self.troubles: list[Exception] = []
         self.withdraw_troubles: list[Exception] = []
+        self.events: list[bytes] = []
         self.keeps_in_trouble = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -44,16 +46,19 @@ class RememberingSpool:
     async def accept(self, message: NewMessage) -> None:
         self.offered.append(message.message_id)
         await self.gate.wait()
+        if message.message_id in self.withdrawn:
+            raise StoreUnavailable("the message was withdrawn")
         if self.troubles:
             if self.keeps_in_trouble:
                 self.kept[message.message_id] = message
             raise self.troubles.pop(0)
         self.kept[message.message_id] = message
 
-    async def withdraw(self, message_ids: Sequence[str]) -> list[bool]:
+    async def withdraw(self, message_ids: Sequence[str], *, events: Sequence[bytes] = ()) -> list[bool]:
         if self.withdraw_troubles:
             raise self.withdraw_troubles.pop(0)
         self.withdrawn += message_ids
+        self.events += events
         return [self.kept.pop(one, None) is not None for one in message_ids]
 
     @property
@@ -74,6 +79,13 @@ class Watch:
     report: SafetyReport = SAFE
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Returns when the condition holds; fails after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for is inside the program under test
+            await asyncio.sleep(0.005)
+
+
 @dataclass
 class Stand:
     """A running gateway and what it did."""
@@ -89,10 +101,8 @@ class Stand:
     def counts(self) -> dict[str, int]:
         return dict(self.door.tally._counts)
 
-    async def until(self, condition) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.005)
+    async def until(self, condition: Callable[[], object]) -> None:
+        await until(condition)
 
 
 @asynccontextmanager
@@ -112,9 +122,7 @@ async def standing(
         file.add(name, password, senders)
     certificates = Certificates(*write_certificate(folder)) if certificate else None
     credentials = Credentials(file)
-    committer = Committer(
-        spool, watch, timeout_seconds=commit_timeout_seconds or smtp.commit_timeout_seconds
-    )
+    committer = Committer(spool, watch, timeout_seconds=commit_timeout_seconds or smtp.commit_timeout_seconds)
     door = Door(
         smtp,
         committer=committer,
@@ -145,7 +153,7 @@ def write_certificate(folder: Path, name: str = "mx.test") -> tuple[Path, Path]:
     """A self-signed certificate for 127.0.0.1 and its key, as PEM files; overwrites what is there."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     certificate = (
         x509.CertificateBuilder()
@@ -153,16 +161,14 @@ def write_certificate(folder: Path, name: str = "mx.test") -> tuple[Path, Path]:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=2))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
     certificate_file, key_file = folder / "cert.pem", folder / "key.pem"
     certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return certificate_file, key_file

@@ -91,19 +91,19 @@ async def test_kills_at_any_moment_lose_no_event_and_tear_no_line(redis_url, tmp
         for _ in range(400):
             await spool.redis.xadd(keys.EVENTS, {"d": raw})
         everything = await stream_ids(spool.redis)
-        for kill in range(6):
+        for kill in range(4):
             size = path.stat().st_size if path.exists() else 0
             with started(redis_url, path) as process:
                 limit = time.monotonic() + 30
                 while process.poll() is None and time.monotonic() < limit:
                     if path.exists() and path.stat().st_size > size + kill * 70_000:  # in the middle of its work
                         break
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.002)
                 process.kill()
         with started(redis_url, path) as last:
             assert await asyncio.to_thread(last.wait, 60) == 0
     told = events_in(path)
     assert sorted(set(told)) == sorted(everything)
-    assert max(collections.Counter(told).values()) <= 7
+    assert max(collections.Counter(told).values()) <= 5
     first_seen = list(dict.fromkeys(told))
     assert first_seen == everything

@@ -13,7 +13,7 @@ CHILDREN = {"redis", "gateway", "api", "simulator", "worker", "flower"}
 
 
 def printed_line(up: RunningUp) -> str:
-    return next(line for line in up.stdout.splitlines() if "python3 -c" in line).partition(": ")[2]
+    return next(line for line in up.stdout.splitlines() if line.strip().startswith("python3 -c"))
 
 
 def test_the_printed_line_sends_a_mail_that_is_seen_everywhere_but_in_a_real_account() -> None:

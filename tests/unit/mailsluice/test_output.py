@@ -16,7 +16,7 @@ class Written:
 
 def test_on_a_terminal_every_line_has_its_childs_name_in_front() -> None:
     written = Written()
-    with_names(written, 9)("api", b"one\ntwo\n")
+    with_names(written, 9)("api", b"one\n\ntwo\n")
     assert written.text == b"api       | one\napi       | two\n"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from mailsluice.child import Child, ChildState
 from mailsluice.supervisor import ChildFailed, Supervisor
@@ -299,3 +300,21 @@ asyncio.run(main())
         supervisor.kill()
         supervisor.wait()
     wait_until(lambda: not any(map(is_alive, pids)), "the children are gone")
+
+
+async def test_a_log_that_cannot_be_written_stops_nothing(stage: Stage) -> None:
+    class FullDisk:
+        def msg(self, *_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        debug = info = warning = msg
+
+    before = structlog.get_config()
+    structlog.configure(logger_factory=FullDisk)
+    try:
+        await stage.start(stage.child("worker", READY + SLEEP)).ready()
+        os.kill(stage.pid("worker"), signal.SIGKILL)
+        await until(lambda: stage.states["worker"] == ChildState("ready", stage.states["worker"].pid, restarts=1))
+        await stage.stopped()
+    finally:
+        structlog.configure(**before)

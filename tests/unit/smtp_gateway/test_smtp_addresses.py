@@ -57,7 +57,7 @@ def test_what_is_taken_is_plain_ascii_without_controls_or_brackets(text: str):
 
 
 @given(st.text(alphabet='<>@a.": =\\é', max_size=40), st.booleans())
-def test_no_argument_raises(text: str, is_extended: bool):
+def test_no_argument_raises(text: str, is_extended):
     parse_mail("FROM:" + text, is_extended=is_extended)
     parse_rcpt("TO:" + text, is_extended=is_extended)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smtp_gateway.certificates import Certificates, WrongCertificate
-from tests.dialogues.stand import write_certificate
+from tests.dialogues.stand import until, write_certificate
 
 
 def test_a_missing_or_broken_certificate_is_named_at_the_start(tmp_path: Path):
@@ -67,7 +67,5 @@ async def test_a_changed_file_is_seen_by_itself(tmp_path: Path):
     watching = asyncio.create_task(certificates.run(every_seconds=0.01))
     for path in write_certificate(tmp_path, "two.test"):
         os.utime(path, ns=(1, 1))
-    async with asyncio.timeout(10):
-        while shown(certificates.context) == first:
-            await asyncio.sleep(0.01)
+    await until(lambda: shown(certificates.context) != first)
     watching.cancel()

@@ -1,5 +1,6 @@
 """The reader of a message: wherever the chunks are cut, the result is that of a simple reference."""
 
+import itertools
 import re
 
 import pytest
@@ -16,7 +17,7 @@ def read(wire: bytes, cuts: tuple[int, ...] = (), *, limit: int = 10_000, line: 
     """(fault, content, what is behind the final dot) when the bytes come cut at these places."""
     reader = DataReader(max_message_bytes=limit, max_line_bytes=line)
     places = [0, *sorted(cut for cut in set(cuts) if 0 < cut < len(wire)), len(wire)]
-    chunks = [wire[start:end] for start, end in zip(places, places[1:], strict=False)]
+    chunks = [wire[start:end] for start, end in itertools.pairwise(places)]
     for index, chunk in enumerate(chunks):
         rest = reader.feed(chunk)
         if rest is not None:

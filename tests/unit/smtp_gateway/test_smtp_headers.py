@@ -41,7 +41,7 @@ def test_only_a_sane_message_id_is_known(header: bytes, known: str):
 @pytest.mark.parametrize(
     ("value", "is_auto"), [(b"no", False), (b" NO ; x=y", False), (b"auto-generated", True), (b"", False)]
 )
-def test_auto_submitted_is_understood(value: bytes, is_auto: bool):
+def test_auto_submitted_is_understood(value: bytes, is_auto):
     assert header_facts(b"Auto-Submitted:" + value + b"\r\n\r\n").is_auto_submitted is is_auto
 
 

@@ -87,7 +87,7 @@ def test_a_pattern_that_cannot_match_is_refused(file: UserFile, pattern: str):
 def test_a_broken_file_is_named(file: UserFile, content: str):
     file.path.parent.mkdir()
     file.path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(WrongUser, match="users.json"):
+    with pytest.raises(WrongUser, match=r"users\.json"):
         file.list()
 
 

@@ -14,7 +14,7 @@ TOKEN_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 KEYS = st.text(TOKEN_CHARACTERS, min_size=1, max_size=60)
 HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 NAMES = st.from_regex(r"x-[a-z][a-z0-9-]{0,15}", fullmatch=True).filter(lambda name: not name.startswith("x-am"))
-INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1)).map(lambda naive: naive.replace(tzinfo=UTC))
+INSTANTS = st.integers(946_684_800, 4_070_908_800).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 REGIONS = st.sampled_from(["us-east-1", "eu-central-1", "us-gov-west-1"])
 HOSTS = st.sampled_from(["email.us-east-1.amazonaws.com", "127.0.0.1:2581", "[::1]:2581", "ses.example.com:8443"])
 PATHS = st.sampled_from(["/", "/v2/email/outbound-emails", "/prefix/v2/email/outbound-emails"])

@@ -1,0 +1,137 @@
+"""SES throttles, fails, hangs or is away: mail waits and is sent, once, unless a call ended without an answer."""
+
+import pytest
+
+from spool.states import Place
+from tests.line import Line, wait_until
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.mark.parametrize("fault", ["throttle", "daily_quota", "error_500", "error_503", "paused"])
+def test_a_refusal_that_may_pass_delays_mail_and_sends_it_once(fault):
+    with Line() as line:
+        line.worker()
+        line.fault(fault)
+        ids = line.submit(20, recipients=3)
+        line.wait_for(ids, Place.PARKED)
+        line.no_faults()
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.by_state["sent"] == 60
+        assert account.duplicates == 0
+        assert any(event["eventType"] == "sluice:Deferred" for event in line.published())
+
+
+def test_a_throttled_batch_delays_only_what_is_left_of_its_message():
+    with Line() as line:
+        line.worker()
+        line.fault("throttle", after_calls=1, count=1)
+        (message_id,) = line.submit(1, recipients=120)
+        line.wait_for([message_id])
+        message = line.load(message_id)
+        assert [(one.outcome, len(one.recipients)) for one in message.attempts] == [
+            ("accepted", 50),
+            ("throttled", 50),
+            ("accepted", 50),
+            ("accepted", 20),
+        ]
+        account = line.account([message_id])
+        account.assert_clean()
+        assert account.duplicates == 0
+
+
+def test_refused_connections_delay_mail_until_ses_is_back():
+    with Line() as line:
+        line.worker()
+        line.stop_simulator()
+        ids = line.submit(50)
+        line.wait_for(ids, Place.PARKED)
+        assert {message.attempts[-1].outcome for message in line.load_all(ids).values()} == {"unavailable"}
+        line.start_simulator()
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.duplicates == 0
+
+
+@pytest.mark.parametrize("fault", ["hang_after", "close_after", "cut_answer", "html_200"])
+def test_a_call_that_ends_without_an_answer_is_repeated_and_doubles_its_batch_only(fault):
+    with Line(SLUICE_RELAY_CALL_TIMEOUT_SECONDS="1") as line:
+        line.worker()
+        line.fault(fault, count=1)
+        ids = line.submit(3, recipients=4)
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.duplicates == 4
+        outcomes = sorted(one.outcome for message in line.load_all(ids).values() for one in message.attempts)
+        assert outcomes == ["accepted", "accepted", "accepted", "unknown"]
+
+
+def test_with_policy_hold_a_call_without_an_answer_is_held_and_sent_again_only_by_the_operator():
+    with Line(SLUICE_RELAY_CALL_TIMEOUT_SECONDS="1", SLUICE_RELAY_UNKNOWN="hold") as line:
+        line.worker()
+        line.fault("hang_before", count=1)
+        (message_id,) = line.submit(1, recipients=2)
+        line.wait_for([message_id], Place.HELD)
+        assert line.load(message_id).reason == "in doubt: sent or not"
+        assert line.ledger() == []
+        line.run(lambda spool: spool.release([message_id]))
+        line.wait_for([message_id])
+        line.account([message_id]).assert_clean()
+        assert len(line.ledger()) == 1
+
+
+def test_a_refused_message_is_bounced_to_its_sender_once_and_the_rest_is_sent():
+    with Line() as line:
+        line.worker()
+        line.fault("reject", match_recipient="r55.")
+        (message_id,) = line.submit(1, recipients=60)
+        line.wait_for([message_id])
+        wait_until(lambda: len(line.ledger()) == 2, "the bounce is sent")
+        account = line.account([message_id])
+        account.assert_clean()
+        assert account.by_state == {"sent": 50, "rejected": 10}
+        bounce = next(entry for entry in line.ledger() if entry["destinations"] == ["app@example.com"])
+        raw = line.http("GET", f"/messages/{bounce['ses_message_id']}").decode()
+        assert "Content-Type: multipart/report; report-type=delivery-status" in raw
+        assert raw.count("Final-Recipient: rfc822; r5") == 10
+        assert "Auto-Submitted: auto-replied" in raw
+
+
+def test_a_refused_bounce_makes_no_bounce_of_its_own():
+    with Line() as line:
+        line.worker()
+        line.fault("reject")
+        (message_id,) = line.submit(1)
+        line.wait_for([message_id])
+        wait_until(lambda: line.run(_counter(b"rejected_recipients")) == 2, "the bounce is refused as well")
+        line.no_faults()
+        (other,) = line.submit(1)
+        line.wait_for([other])
+        assert len(line.ledger()) == 1
+        assert line.run(_counter(b"bounces_made")) == 1
+
+
+def test_a_message_that_is_too_old_expires_and_is_bounced():
+    with Line(SLUICE_RELAY_MAX_AGE_SECONDS="2") as line:
+        line.worker()
+        line.fault("throttle", match_recipient="r0.")
+        (message_id,) = line.submit(1)
+        line.wait_for([message_id])
+        account = line.account([message_id])
+        assert account.by_state == {"expired": 1}
+        wait_until(line.ledger, "the bounce is sent")
+        assert line.ledger()[0]["destinations"] == ["app@example.com"]
+        wait_until(
+            lambda: any(event["eventType"] == "sluice:Expired" for event in line.published()), "the event is published"
+        )
+
+
+def _counter(name):
+    async def read(spool):
+        return int(await spool.redis.hget("{ms}:counters", name) or 0)
+
+    return read

@@ -1,0 +1,117 @@
+"""A stand for single steps: a message, a spool that only remembers what it was told, and SES answers from a list."""
+
+import asyncio
+import dataclasses
+import time
+
+from config.failpoints import Failpoints
+from config.logs import get_log
+from config.settings import Settings
+from spool.records import Attempt, Lease, Message, Settlement
+from spool.states import Place, RecipientState
+from spool.tally import Tally
+from worker.leases import LeaseKeeper
+from worker.relay.outcomes import Outcome
+from worker.relay.retry import Backoff
+from worker.relay.wire import Call
+from worker.room import Room
+from worker.tools import Tools
+from worker.work import Work
+
+NOW_MS = 1_800_000_000_000
+
+
+class RememberingSpool:
+    """Takes every settlement (or raises what is put into `errors`) and hands out one content."""
+
+    lease_seconds = 30.0
+
+    def __init__(self, content: bytes = b"Subject: x\r\n\r\nbody\r\n") -> None:
+        self.settlements: list[Settlement] = []
+        self.errors: list[Exception] = []
+        self.has_lease = True
+        self.forgotten: list[str] = []
+        self._content = content
+
+    async def settle(self, settlement: Settlement) -> bool:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.settlements.append(settlement)
+        return self.has_lease
+
+    async def content_of(self, message: Message) -> bytes:
+        return self._content
+
+    async def forget_content(self, message: Message) -> None:
+        self.forgotten.append(message.message_id)
+
+
+class AnsweringSes:
+    """Gives the outcomes of a list, in order, and remembers the calls."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.calls: list[Call] = []
+        self.slots = asyncio.Semaphore(4)
+
+    async def send(self, call: Call, may_send) -> Outcome:
+        self.calls.append(call)
+        return self.outcomes.pop(0)
+
+
+def message(recipients: int = 3, **fields) -> Message:
+    values = {
+        "message_id": "0000000000000001-00000000-0000-4000-8000-000000000000-000000",
+        "sender": "app@example.com",
+        "recipients": tuple(f"r{number}@example.net" for number in range(recipients)),
+        "states": (RecipientState.WAITING,) * recipients,
+        "place": Place.LEASED,
+        "accepted_at_ms": NOW_MS - 1000,
+        "size_bytes": 20,
+        "door": "smtp",
+        "header_message_id": "x@example.com",
+        "user": "",
+        "client_address": "127.0.0.1",
+        "helo": "client",
+        "is_auto_submitted": False,
+        "content_ref": "",
+        "rounds": 0,
+        "failures": 0,
+        "crashes": 0,
+        "reason": "",
+        "until_ms": 0,
+    }
+    return Message(**{**values, **fields})
+
+
+def attempt(number: int, recipients: tuple[int, ...], **fields) -> Attempt:
+    return Attempt(number, recipients, NOW_MS - 500, "other-worker", **fields)
+
+
+def stand(ses: AnsweringSes | None = None, spool: RememberingSpool | None = None, **settings) -> Tools:
+    """Tools around the fakes; `settings` are sections: relay={...}."""
+    spool = spool or RememberingSpool()
+    checked = Settings.model_validate(settings)
+    return Tools(
+        settings=checked,
+        spool=spool,
+        ses=ses or AnsweringSes(),
+        leases=LeaseKeeper(spool),
+        nudger=None,
+        tally=Tally(),
+        failpoints=Failpoints(""),
+        log=get_log(),
+        worker="this-worker",
+        backoff=Backoff(checked.relay.retry_first_seconds, checked.relay.retry_max_seconds),
+        content_room=Room(1_000_000),
+        now_ms=lambda: NOW_MS,
+        chance=lambda: 0.5,
+    )
+
+
+def work(tools: Tools, of: Message | None = None) -> Work:
+    """The message as claimed a moment ago."""
+    of = of or message()
+    lease = Lease(of.message_id, 1, time.monotonic() + 30)
+    tools.leases.take(lease)
+    return dataclasses.replace(Work(of, lease), content=b"Subject: x\r\n\r\nbody\r\n")

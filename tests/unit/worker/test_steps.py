@@ -1,0 +1,206 @@
+import dataclasses
+import inspect
+
+import pytest
+
+from config.errors import TryLater
+from sending_events.records import EventRecord
+from spool.scripts import StoreUnavailable
+from spool.states import RecipientState
+from spool.store import Spool
+from tests.unit.worker.stand import NOW_MS, AnsweringSes, RememberingSpool, attempt, message, stand, work
+from worker.relay.outcomes import Accepted, Rejected, Throttled, Unavailable, Unknown
+from worker.relay.relay import STOPPING, relay
+from worker.relay.ses import SesClient
+from worker.steps.finish import IN_DOUBT, finish, give_back, hold_or_retry
+from worker.steps.load import load
+from worker.steps.tell import tell
+from worker.work import LeaseLost, Stop, write
+
+WAITING, SENDING, SENT = RecipientState.WAITING, RecipientState.SENDING, RecipientState.SENT
+REJECTED, UNKNOWN, EXPIRED = RecipientState.REJECTED, RecipientState.UNKNOWN, RecipientState.EXPIRED
+
+
+def test_the_fakes_have_the_signatures_of_what_they_stand_for():
+    for fake, real, names in (
+        (RememberingSpool, Spool, ("settle", "content_of", "forget_content")),
+        (AnsweringSes, SesClient, ("send",)),
+    ):
+        for name in names:
+            fake_names = list(inspect.signature(getattr(fake, name)).parameters)
+            assert fake_names == list(inspect.signature(getattr(real, name)).parameters), name
+
+
+async def test_relay_records_the_attempt_before_the_call_and_the_outcome_with_the_next_write():
+    ses = AnsweringSes(Accepted("ses-1"), Accepted("ses-2"))
+    tools = stand(ses)
+    verdict = await relay(work(tools, message(60)), tools)
+    first, second = tools.spool.settlements
+    assert [(one.number, one.outcome, len(one.recipients)) for one in first.attempts] == [(1, None, 50)]
+    assert first.states == (SENDING,) * 50 + (WAITING,) * 10
+    assert [(one.number, one.outcome) for one in second.attempts] == [(1, "accepted"), (2, None)]
+    assert second.states == (SENT,) * 50 + (SENDING,) * 10
+    assert [EventRecord.decode(one).kind for one in second.events] == ["send"]
+    assert verdict.work.message.states == (SENT,) * 60
+    assert [(one.number, one.outcome) for one in verdict.work.unwritten.attempts] == [(2, "accepted")]
+
+
+async def test_relay_tags_each_batch_with_its_attempt():
+    ses = AnsweringSes(Accepted("ses-1"))
+    tools = stand(ses)
+    await relay(work(tools), tools)
+    assert ses.calls[0].tags == {"sluice-batch": f"{message().message_id}.1"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Throttled("Throttling", "Maximum sending rate exceeded."), "throttled"),
+        (Unavailable("ClientConnectorError", "refused"), "SES unavailable"),
+        (Unknown("TimeoutError", "no answer"), "no answer from SES"),
+    ],
+)
+async def test_what_ses_did_not_take_stops_the_message_and_the_rest_waits(outcome, reason):
+    ses = AnsweringSes(outcome)
+    tools = stand(ses)
+    verdict = await relay(work(tools, message(120)), tools)
+    assert len(ses.calls) == 1
+    assert verdict.work.delay_reason == reason
+    assert verdict.work.message.states == (WAITING,) * 120
+
+
+async def test_a_rejected_batch_does_not_stop_the_others():
+    ses = AnsweringSes(Rejected("MessageRejected", "bad"), Accepted("ses-2"))
+    tools = stand(ses)
+    verdict = await relay(work(tools, message(60)), tools)
+    assert verdict.work.message.states == (REJECTED,) * 50 + (SENT,) * 10
+
+
+async def test_with_policy_hold_a_call_without_an_answer_stays_in_doubt():
+    tools = stand(AnsweringSes(Unknown("TimeoutError", "no answer")), relay={"unknown": "hold"})
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.message.states == (UNKNOWN,) * 3
+    stop = await finish(verdict.work, tools)
+    assert stop == Stop("held")
+    assert (tools.spool.settlements[-1].to, tools.spool.settlements[-1].reason) == ("held", IN_DOUBT)
+
+
+async def test_recipients_older_than_the_maximum_expire_and_are_not_sent():
+    ses = AnsweringSes()
+    tools = stand(ses, relay={"max_age_seconds": 60})
+    old = message(accepted_at_ms=NOW_MS - 61_000, states=(SENT, WAITING, WAITING))
+    verdict = await relay(work(tools, old), tools)
+    assert verdict.work.message.states == (SENT, EXPIRED, EXPIRED)
+    (event,) = map(EventRecord.decode, verdict.work.unwritten.events)
+    assert (event.kind, event.recipients) == ("expired", (1, 2))
+
+
+async def test_a_stopping_worker_begins_no_call_and_gives_the_message_back():
+    ses = AnsweringSes()
+    tools = stand(ses)
+    tools.stopping.set()
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.delay_reason == STOPPING
+    assert await finish(verdict.work, tools) == Stop("due")
+    assert tools.spool.settlements[-1].to == "due"
+    assert ses.calls == []
+
+
+async def test_an_intent_that_is_refused_prevents_the_call():
+    ses = AnsweringSes(Accepted("ses-1"))
+    tools = stand(ses)
+    tools.spool.has_lease = False
+    with pytest.raises(LeaseLost):
+        await relay(work(tools), tools)
+    assert ses.calls == []
+
+
+async def test_load_turns_an_attempt_without_outcome_into_a_lost_call():
+    tools = stand()
+    found = message(states=(SENDING, SENDING, SENT), attempts=(attempt(1, (0, 1)),))
+    verdict = await load(work(tools, found), tools)
+    assert verdict.work.message.states == (WAITING, WAITING, SENT)
+    (settlement,) = tools.spool.settlements
+    assert [(one.number, one.outcome, one.code) for one in settlement.attempts] == [(1, "unknown", "WorkerLost")]
+    assert settlement.counts == {"unknown_recipients": 2}
+
+
+async def test_load_keeps_a_lost_call_in_doubt_with_policy_hold():
+    tools = stand(relay={"unknown": "hold"})
+    found = message(states=(SENDING, SENDING, SENT), attempts=(attempt(1, (0, 1)),))
+    verdict = await load(work(tools, found), tools)
+    assert verdict.work.message.states == (UNKNOWN, UNKNOWN, SENT)
+
+
+async def test_tell_makes_one_bounce_and_marks_its_recipients():
+    tools = stand()
+    refused = attempt(1, (1,), outcome="rejected", code="MessageRejected", reason="no such user")
+    failed = message(states=(SENT, REJECTED, EXPIRED), attempts=(refused,))
+    verdict = await tell(work(tools, failed), tools)
+    (settlement,) = tools.spool.settlements
+    assert settlement.told == frozenset({1, 2})
+    (bounce,) = settlement.spawned
+    assert (bounce.sender, bounce.recipients, bounce.door) == ("", ("app@example.com",), "bounce")
+    assert b"no such user" in bounce.content
+    assert await tell(verdict.work, tools) == verdict
+    assert len(tools.spool.settlements) == 1
+
+
+async def test_the_null_sender_is_told_nothing():
+    tools = stand()
+    await tell(work(tools, message(1, sender="", states=(REJECTED,))), tools)
+    assert tools.spool.settlements == []
+
+
+async def test_finish_parks_what_waits_with_growing_distance_and_never_past_the_end_of_life():
+    tools = stand(relay={"retry_first_seconds": 2, "retry_max_seconds": 100, "max_age_seconds": 50})
+    delays = []
+    for rounds in range(8):
+        waiting = dataclasses.replace(work(tools, message(rounds=rounds)), delay_reason="throttled")
+        assert await finish(waiting, tools) == Stop("parked")
+        delays.append(tools.spool.settlements[-1].after_seconds)
+        assert tools.spool.settlements[-1].rounds == rounds + 1
+    assert delays[:4] == [1.5, 3.0, 6.0, 12.0]
+    assert max(delays) <= 50
+
+
+async def test_finish_ends_a_message_whose_recipients_are_all_final():
+    tools = stand()
+    assert await finish(work(tools, message(states=(SENT, REJECTED, EXPIRED))), tools) == Stop("done")
+    assert tools.spool.settlements[-1].to == "done"
+    assert tools.spool.forgotten == [message().message_id]
+
+
+async def test_a_failing_step_is_retried_and_then_held_without_touching_what_was_written():
+    tools = stand(worker={"max_failures": 3})
+    assert await hold_or_retry(work(tools, message(failures=1)), tools, "relay", ValueError("bug")) == "parked"
+    assert await hold_or_retry(work(tools, message(failures=2)), tools, "relay", ValueError("bug")) == "held"
+    parked, held = tools.spool.settlements
+    assert (parked.failures, held.failures, held.reason) == (2, 3, "step relay failed: ValueError")
+    assert parked.states is None
+    assert held.states is None
+
+
+async def test_a_store_or_content_that_is_away_blames_nobody():
+    tools = stand()
+    assert await give_back(work(tools), tools, "load", TryLater("the content cannot be read")) == "parked"
+    assert tools.spool.settlements[-1].failures == 0
+
+
+async def test_a_write_waits_for_a_store_that_is_away_and_keeps_its_number():
+    tools = stand()
+    tools.spool.errors = [StoreUnavailable("away"), StoreUnavailable("away")]
+    begun = work(tools)
+    await write(begun, tools, to="done")
+    await write(work(tools), tools)
+    assert [one.number for one in tools.spool.settlements] == [1, 1]
+
+
+async def test_an_intent_is_given_up_when_the_lease_ended_while_the_store_was_away():
+    tools = stand(AnsweringSes(Accepted("ses-1")))
+    tools.spool.errors = [StoreUnavailable("away")] * 3
+    begun = work(tools)
+    tools.leases.drop(begun.lease)
+    with pytest.raises(StoreUnavailable):
+        await relay(begun, tools)
+    assert tools.ses.calls == []
