@@ -6,7 +6,7 @@ COPY requirements.lock ./
 # The lock pins every package with its hash; the project itself comes from this folder.
 RUN python -m venv /opt/mailsluice \
  && /opt/mailsluice/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md ./
 COPY config config
 COPY spool spool
 COPY sending_events sending_events

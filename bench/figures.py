@@ -31,9 +31,7 @@ class Target:
 
 def times_postfix(times: float) -> Target:
     """At least so many times as much."""
-    return Target(
-        f"≥ {times:g} × Postfix", lambda ours, peer: None if peer is None else round(ours / peer, 2) >= times
-    )
+    return Target(f"≥ {times:g} x Postfix", lambda ours, peer: None if peer is None else round(ours / peer, 2) >= times)
 
 
 def at_most(limit: float) -> Target:
@@ -82,12 +80,12 @@ FIGURES: dict[str, Figure] = {
     "idle worker memory": Figure("MB", at_most(100)),
     "idle CPU of gateway, worker, API and Redis": Figure("%", at_most(1)),
     "memory of 1,000 idle connections": Figure("MB", at_most(20)),
-    "gateway memory of 20 × 1 MB in flight, at the peak": Figure("MB", at_most(40)),
+    "gateway memory of 20 x 1 MB in flight, at the peak": Figure("MB", at_most(40)),
     "backlog 1,000, CPU of waiting": Figure("%", at_most(1)),
     "backlog large, CPU of waiting": Figure("%", at_most(1)),
     "backlog 1,000, CPU a message sent meanwhile": Figure("ms"),
     "backlog large, CPU a message sent meanwhile": Figure("ms"),
-    "backlog large to 1,000, cost a message": Figure("×", at_most(1.2)),
+    "backlog large to 1,000, cost a message": Figure("x", at_most(1.2)),
     "backlog large, Redis memory a message beyond its content": Figure("KB", at_most(1)),
 }
 
@@ -122,7 +120,9 @@ def rows_of(samples: Iterable[Sample], figures: Mapping[str, Figure] = FIGURES) 
     for name, figure in figures.items():
         if ours := values.get((name, OURS)):
             peer = values.get((name, POSTFIX))
-            rows.append(Row(name, figure, statistics.median(ours), statistics.median(peer) if peer else None, len(ours)))
+            rows.append(
+                Row(name, figure, statistics.median(ours), statistics.median(peer) if peer else None, len(ours))
+            )
     return rows
 
 
@@ -133,8 +133,8 @@ def table(rows: Sequence[Row]) -> str:
         [
             row.name,
             f"{shown(row.ours)} {row.figure.unit}",
-            "–" if row.postfix is None else f"{shown(row.postfix)} {row.figure.unit}",
-            "–" if row.ratio is None else f"{row.ratio:.2f}",
+            "-" if row.postfix is None else f"{shown(row.postfix)} {row.figure.unit}",
+            "-" if row.ratio is None else f"{row.ratio:.2f}",
             row.figure.target.text if row.figure.target else "",
             {True: "yes", False: "NO", None: ""}[row.is_met],
         ]

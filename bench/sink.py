@@ -92,7 +92,9 @@ class SesProtocol(asyncio.Protocol):
         else:
             found = _RECIPIENT.search(self._data, 0, end)
             body = _SENT % self._arrivals.arrived(found[1] if found else b"")
-        self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
 
 
 class SmtpProtocol(asyncio.Protocol):

@@ -36,7 +36,6 @@ LOG_EVENTS: dict[str, str] = {
     "worker.task_not_recorded": "Celery failed to record the end of a task",
     "sweep.failed": "a sweep did not succeed; the next one follows",
     "sweep.leases_ended": "messages of silent workers are due again",
-    "message.claimed": "a worker holds the message",
     "message.lease_lost": "another worker may have the message: nothing more is sent for it",
     "message.failed": "a step raised an error",
     "message.parked": "the message waits",
@@ -63,5 +62,4 @@ LOG_EVENTS: dict[str, str] = {
     "up.stopping": "everything is stopped in order",
     "up.output": "a line of a child that is no log line of ours",
     "failpoints.active": "this process dies or fails on purpose: a test",
-    "settings.wrong": "settings that cannot be used",
 }

@@ -133,7 +133,7 @@ class FlowerSettings(Section):
     """Flower, the view on the Celery workers. It has no login: keep it on loopback."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(5555, description="Port of the web page.")
+    port: PortOrNone = Field(5555, description="Port of the web page; 0 = no Flower.")
 
 
 class RedisSettings(Section):
@@ -226,7 +226,7 @@ class RelaySettings(Section):
 class EventsSettings(Section):
     """What is told outside."""
 
-    destinations: Names = Field(("file", "log"), description="Kinds that get every event: file, log.")
+    destinations: Names = Field(("file",), description="Kinds that get every event: file, log.")
     file: Path | None = Field(None, description="NDJSON file; default: events.ndjson in the data dir.")
     max_backlog: int = Field(1_000_000, ge=1000, description="Events kept for a destination that does not take them.")
 

@@ -4,19 +4,14 @@
 """
 
 import re
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from config.logs import get_log
-from sending_events.records import EventRecord
 from smtp_gateway.addresses import MailCommand, identity_of, parse_mail, parse_rcpt
-from smtp_gateway.admission import Reservation, may_send_as
+from smtp_gateway.admission import may_send_as
 from smtp_gateway.authentication import auth
-from smtp_gateway.data_reader import DataReader
-from smtp_gateway.headers import header_facts, protocol_name, received_line, shown_client_name
 from smtp_gateway.replies import Reply
-from spool.records import NewMessage, new_message_id
+from smtp_gateway.taking import data
 
 if TYPE_CHECKING:
     from smtp_gateway.session import SmtpSession
@@ -140,124 +135,6 @@ async def rcpt(session: "SmtpSession", argument: str) -> Reply:
     transaction.identities.add(identity)
     transaction.rcpt_tos.append(recipient)
     return Reply.RECIPIENT_OK
-
-
-async def data(session: "SmtpSession", argument: str) -> Reply | None:
-    """DATA: reads the message, makes it safe, and says so."""
-    if argument:
-        return Reply.BAD_ARGUMENTS
-    if not session.is_in_transaction:
-        return Reply.MAIL_FIRST
-    if not session.envelope.rcpt_tos:
-        return Reply.NO_RECIPIENTS
-    await session.send(Reply.GO_AHEAD.line)
-    memory = Reservation(session.door.budget)
-    try:
-        reader = await _read(session, memory)
-        message = reader.fault or _message(session, reader)
-    except BaseException:
-        memory.release()
-        raise
-    if isinstance(message, Reply):
-        memory.release()
-        return _refused(session, message)
-    return await _commit(session, message, memory)
-
-
-async def _read(session: "SmtpSession", memory: Reservation) -> DataReader:
-    settings = session.door.settings
-    reader = DataReader(max_message_bytes=settings.max_message_bytes, max_line_bytes=settings.max_line_bytes)
-    rest = None
-    while rest is None:
-        rest = reader.feed(await session.next_chunk())
-        if not memory.hold(reader.kept_bytes):
-            reader.refuse(Reply.NO_MEMORY)
-            memory.release()
-    session.put_back(rest)
-    return reader
-
-
-def _message(session: "SmtpSession", reader: DataReader) -> NewMessage | Reply:
-    """The message as the spool takes it, or why it is refused after all."""
-    said, transaction, now = session.session, session.envelope, time.time()
-    message_id = new_message_id()
-    received = received_line(
-        client_name=said.host_name or "",
-        client_address=session.client_address,
-        hostname=session.door.settings.hostname,
-        protocol=protocol_name(
-            is_extended=said.extended_smtp,
-            is_smtputf8=transaction.smtp_utf8,
-            has_tls=session.has_tls,
-            is_authenticated=session.user is not None,
-        ),
-        message_id=message_id,
-        now=now,
-    )
-    content = reader.content(received)
-    facts = header_facts(content, start=len(received) + 2)
-    if facts.received_lines > session.door.settings.max_received_headers:
-        return Reply.TOO_MANY_HOPS
-    return NewMessage(
-        message_id=message_id,
-        sender=transaction.mail_from or "",
-        recipients=tuple(transaction.rcpt_tos),
-        content=content,
-        door="smtp",
-        header_message_id=facts.header_message_id,
-        user=session.user.name if session.user else "",
-        client_address=session.client_address,
-        helo=shown_client_name(said.host_name or ""),
-        event=EventRecord("accepted", message_id, int(now * 1000)).encode(),
-        is_auto_submitted=facts.is_auto_submitted,
-    )
-
-
-async def _commit(session: "SmtpSession", message: NewMessage, memory: Reservation) -> Reply | None:
-    door, began = session.door, session.loop.time()
-    session.is_busy = True
-    try:
-        reply = await door.committer.commit(message, memory)
-    finally:
-        session.is_busy = False
-    if reply is not Reply.ACCEPTED:
-        return _refused(session, reply)
-    door.tally.observe("smtp:commit", session.loop.time() - began)
-    door.tally.count("smtp_accepted")
-    get_log().info(
-        "message.accepted",
-        message_id=message.message_id,
-        recipients=len(message.recipients),
-        bytes=len(message.content),
-        client=session.client_address,
-    )
-    session.commands = session.envelope.commands_before
-    session.start_afresh()
-    await _tell(session, message.message_id)
-    return None
-
-
-async def _tell(session: "SmtpSession", message_id: str) -> None:
-    """The answer, then the nudge; the nudge also when the client is gone: the message is ours now."""
-    failpoints = session.door.failpoints
-    try:
-        await session.send(Reply.ACCEPTED.line_with(message_id=message_id))
-        if failpoints:
-            await session.until_written()
-            failpoints.reached("gateway.after_reply")
-    finally:
-        session.door.nudger.process([message_id])
-
-
-def _refused(session: "SmtpSession", reply: Reply) -> Reply:
-    get_log().info(
-        "message.refused",
-        reply=reply.name.lower(),
-        recipients=len(session.envelope.rcpt_tos),
-        client=session.client_address,
-    )
-    session.start_afresh()
-    return reply
 
 
 async def rset(session: "SmtpSession", argument: str) -> Reply:

@@ -100,5 +100,5 @@ class Collecting:
 async def until_true(look: Callable[[], Awaitable[object]], seconds: float = 20.0) -> None:
     """Looks again and again until the answer is true; fails after a generous limit."""
     async with asyncio.timeout(seconds):
-        while not await look():  # noqa: ASYNC110 - what is waited for happens in a server
+        while not await look():
             await asyncio.sleep(0.02)

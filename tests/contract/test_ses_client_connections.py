@@ -68,7 +68,7 @@ async def answer_for_ever(server, reader, writer):
 
 async def until(condition):
     async with asyncio.timeout(GIVE_UP_SECONDS):
-        while not condition():  # noqa: ASYNC110 - the condition is in another thread or at the peer
+        while not condition():
             await asyncio.sleep(0.005)
 
 

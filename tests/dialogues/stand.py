@@ -82,7 +82,7 @@ class Watch:
 async def until(condition: Callable[[], object]) -> None:
     """Returns when the condition holds; fails after ten seconds."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is inside the program under test
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -209,7 +209,7 @@ async def test_a_server_restarted_and_killed_under_load_keeps_every_message_once
         for how in ("kill", "restart", "kill"):
             enough = len(accepted) + 100
             async with asyncio.timeout(60):
-                while len(accepted) < enough:  # noqa: ASYNC110 - a condition of the test, polled
+                while len(accepted) < enough:
                     await asyncio.sleep(0.005)
             if how == "kill":
                 await asyncio.to_thread(own_server.kill)

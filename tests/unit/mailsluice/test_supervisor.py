@@ -102,7 +102,7 @@ def stage(tmp_path: Path) -> Stage:
 
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
+        while not condition():
             await asyncio.sleep(0.01)
 
 
