@@ -66,20 +66,15 @@ def _arguments() -> argparse.Namespace:
 
 
 def _headline(options: Options, without_postfix: str) -> str:
-    load_average = os.getloadavg()[0]
-    return "\n".join(
-        [
-            f"{os.cpu_count()} cores, Python {platform.python_version()}, {options.runs} runs of {options.seconds:g} s,"
-            f" medians; load, sinks and both systems on this machine.",
-            f"Load: {load_program()}",
-            f"Postfix: {without_postfix or 'a private instance'}",
-            *(
-                [f"The machine is busy (load {load_average:.1f}): trust ratios and CPU only."]
-                if load_average > 1
-                else []
-            ),
-        ]
-    )
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    lines = [
+        f"{machine}; load, sinks and both systems on it; medians of {options.runs} runs of {options.seconds:g} s.",
+        f"Load: {load_program()}.",
+        f"Postfix: {without_postfix or 'a private instance'}.",
+    ]
+    if (busy := os.getloadavg()[0]) > 1:
+        lines.append(f"The machine is busy with other work (load {busy:.1f}): trust ratios and CPU figures only.")
+    return "\n".join(lines)
 
 
 def _verdict(rows: list[Row]) -> str:

@@ -189,7 +189,9 @@ class SmtpSink:
         path = shutil.which("smtp-sink", path=_PATH)
         assert path, "smtp-sink is not installed"
         self._process = subprocess.Popen(
-            [path, "-c", f"127.0.0.1:{self.port}", "1000"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [path, "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "1000"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         threading.Thread(target=self._read, daemon=True).start()
         return self

@@ -202,6 +202,8 @@ async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
         threading.Thread(target=process.watch, name="watchdog", daemon=True).start()
         async with asyncio.TaskGroup() as group:  # a job that fails ends the worker, and a new one is started
             jobs = [group.create_task(job()) for job in process.jobs()]
+            if tools.failpoints:
+                tools.log.warning("failpoints.active")
             tools.log.info("worker.started", worker=tools.worker, threads=settings.worker.threads)
             try:
                 yield process

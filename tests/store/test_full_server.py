@@ -83,7 +83,7 @@ async def test_sweeps_work_on_a_full_server(own_server: RedisServer, tmp_path: P
         await end_lease(spool.redis, lost.lease.message_id)
         await wake_now(spool.redis, parked.lease.message_id)
         await _filled(own_server, spool)
-        swept = await spool.sweep(limit=100, max_crashes=9, nudges=100)
+        swept = await spool.sweep(limit=100, max_crashes=9, nudges=10_000)
         assert (swept.lease_ended, swept.woken) == ((lost.lease.message_id,), 1)
         assert {id_ for id_, _ in swept.to_nudge} >= {lost.lease.message_id, parked.lease.message_id}
 
