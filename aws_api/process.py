@@ -15,9 +15,9 @@ from aiohttp import web
 
 from aws_api.app import make_app
 from aws_api.tools import Tools
-from config.clients import redis_client
 from config.logs import get_log, set_up_logging
 from config.readiness import tell_ready
+from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_spool
 from spool.safety import SafetyWatch

@@ -219,6 +219,7 @@ class RelaySettings(Section):
     max_age_seconds: Seconds = Field(43200, description="Age at which an undelivered recipient expires.")
     bounce_sender: str = Field(
         "",
+        pattern=r"^$|^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$",
         description="From address of bounces; empty = mailer-daemon@ the domain of the message's sender.",
     )
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import typer
 from redis import asyncio as aioredis
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_spool
 from spool.scripts import StoreUnavailable

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.clients import redis_client
 from config.errors import Refused
+from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import variable_of
 from spool.safety import SafetyReport, SafetyWatch

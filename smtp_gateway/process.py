@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import uvloop
 from redis import asyncio as aioredis
 
-from config.clients import redis_client
 from config.errors import Refused
 from config.failpoints import Failpoints
 from config.logs import get_log, set_up_logging
 from config.readiness import tell_ready
+from config.redis_clients import redis_client
 from config.settings import Settings, SmtpSettings
 from smtp_gateway.certificates import Certificates
 from smtp_gateway.commit import Committer

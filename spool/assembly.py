@@ -4,9 +4,9 @@ from pathlib import Path
 
 from redis import asyncio as aioredis
 
-from config.clients import aws_session, redis_client, s3_opener
+from config.redis_clients import redis_client
 from config.settings import Settings
-from spool.content import BucketContents, ContentStore, FolderContents
+from spool.content import ContentStore, FolderContents
 from spool.store import Spool
 
 
@@ -24,7 +24,10 @@ def open_spool(settings: Settings, *, redis: aioredis.Redis | None = None) -> Sp
 def open_contents(settings: Settings) -> ContentStore:
     """Where large contents go: a folder, or a bucket when the setting says s3://."""
     place = settings.spool.content_store
-    if place.startswith("s3://"):
-        bucket, _, prefix = place.removeprefix("s3://").partition("/")
-        return BucketContents(bucket, prefix, s3_opener(aws_session(settings.relay.region)))
-    return FolderContents(Path(place) if place else settings.data.dir / "content")
+    if not place.startswith("s3://"):
+        return FolderContents(Path(place) if place else settings.data.dir / "content")
+    from config.aws_clients import aws_session, s3_opener  # noqa: PLC0415 - 25 MB that only this setting needs
+    from spool.bucket_contents import BucketContents  # noqa: PLC0415 - likewise
+
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    return BucketContents(bucket, prefix, s3_opener(aws_session(settings.relay.region)))

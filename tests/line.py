@@ -380,7 +380,7 @@ def _count_one(
 ) -> None:
     state, address = message.states[index], message.recipients[index]
     name = f"{message.message_id} recipient {index}"
-    doubts = _doubts([one for one in message.attempts if index in one.recipients])
+    doubts = calls_in_doubt([one for one in message.attempts if index in one.recipients])
     account.accepted += 1
     account.by_state[state.name.lower()] += 1
     account.duplicates += max(0, times - 1)
@@ -400,7 +400,7 @@ def _count_one(
         account.problems.append(f"{name} was rejected without a Reject event")
 
 
-def _doubts(attempts: Sequence[Attempt]) -> int:
+def calls_in_doubt(attempts: Sequence[Attempt]) -> int:
     """Calls without an answer, and answers that came after another worker had taken over."""
     without = sum(1 for one in attempts if one.outcome in {None, "unknown"})
     late = sum(

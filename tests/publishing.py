@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from redis import asyncio as aioredis
 
-from config.clients import redis_client
 from config.errors import Refused
+from config.redis_clients import redis_client
 from sending_events.records import EventRecord
 from spool import keys
 from spool.content import FolderContents

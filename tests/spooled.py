@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from config.settings import Settings
 from spool import keys
 from spool.assembly import open_spool

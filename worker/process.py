@@ -17,10 +17,10 @@ import orjson
 from celery.signals import worker_shutting_down
 from redis import exceptions
 
-from config.clients import redis_client
 from config.errors import TryLater
 from config.failpoints import Failpoints
 from config.logs import get_log
+from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import load_settings
 from sending_events.destinations import open_destinations

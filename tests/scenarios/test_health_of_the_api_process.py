@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_spool
 from tests.api_process import api_process, started

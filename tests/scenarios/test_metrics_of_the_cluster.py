@@ -4,8 +4,8 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from config.clients import redis_client
 from config.failpoints import Failpoints
+from config.redis_clients import redis_client
 from sending_events.publisher import Publisher
 from spool.assembly import open_spool
 from spool.figures import read_figures

@@ -8,7 +8,7 @@ import pytest
 from redis import asyncio as aioredis
 from structlog.testing import capture_logs
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.safety import NO_ANSWER, SafetyWatch
 from tests.publishing import until_true

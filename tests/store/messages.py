@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import asyncio as aioredis
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from spool import keys
 from spool.content import FolderContents
 from spool.records import Attempt, NewMessage, new_message_id

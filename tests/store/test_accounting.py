@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from spool import keys
 from spool.content import FolderContents
 from spool.records import Lease, Settlement

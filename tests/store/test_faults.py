@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ResponseError
 
-from config.clients import redis_client
 from config.errors import TryLater
+from config.redis_clients import redis_client
 from spool import keys, scripts
 from spool.records import Attempt, NewMessage, Settlement
 from spool.scripts import StoreFull, StoreUnavailable

@@ -2,7 +2,7 @@ import base64
 
 import orjson
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.nudge import ENOUGH_TASKS, Nudger
 

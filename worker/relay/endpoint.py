@@ -6,7 +6,6 @@ are honoured as botocore does, read once at the start, but never for a loopback 
 behind anyone's proxy.
 """
 
-import os
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from botocore.httpsession import get_cert_path
 from yarl import URL
 
-from config.clients import aws_session
+from config.aws_clients import aws_session
 
 DEFAULT_REGION = "us-east-1"
 
@@ -58,7 +57,7 @@ def _is_loopback(host: str) -> bool:
 
 def region_of(setting: str) -> str:
     """The setting, else AWS_REGION, else what botocore finds (AWS_DEFAULT_REGION, profile), else us-east-1."""
-    return setting or os.environ.get("AWS_REGION", "") or aws_session().region_name or DEFAULT_REGION
+    return aws_session(setting).region_name or DEFAULT_REGION
 
 
 def tls_context(authorities_file: str | None) -> ssl.SSLContext:

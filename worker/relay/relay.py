@@ -25,7 +25,7 @@ from worker.relay.outcomes import Accepted, Outcome, Rejected, Throttled, Unavai
 from worker.relay.ses import LeaseEnded
 from worker.relay.wire import Call
 from worker.tools import Tools
-from worker.work import Continue, LeaseLost, Stop, Work, write
+from worker.work import Continue, Stop, Work, write
 
 BATCH_TAG = "sluice-batch"
 STOPPING = "worker stopping"
@@ -94,8 +94,8 @@ async def _called(work: Work, attempt: Attempt, content: bytes, tags: dict[str, 
     )
     try:
         return await tools.ses.send(call, lambda: tools.leases.is_valid(work.lease))
-    except LeaseEnded:
-        raise LeaseLost from None
+    except LeaseEnded:  # known for certain: SES has seen nothing of it
+        return Unavailable("LeaseEnded", "the lease ended before anything was sent")
 
 
 def _noted(work: Work, attempt: Attempt, outcome: Outcome, tools: Tools) -> Work:

@@ -29,7 +29,7 @@ from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
-from config.clients import aws_session
+from config.aws_clients import aws_session
 from config.settings import RelaySettings
 from worker.relay.credentials import REFUSED_CODES, CredentialSource, NoCredentials
 from worker.relay.endpoint import Endpoint, make_endpoint, region_of, tls_context

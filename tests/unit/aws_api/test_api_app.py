@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from aws_api.app import make_app
 from aws_api.tools import Tools
-from config.clients import redis_client
+from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_spool
 from spool.safety import SafetyWatch

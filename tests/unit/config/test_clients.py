@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from redis import exceptions
 
-from config.clients import redis_client
+from config.redis_clients import redis_client
 
 
 async def test_a_task_that_talks_to_redis_in_a_loop_can_always_be_cancelled(redis_server):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from config.clients import aws_session, s3_opener
-from spool.content import BucketContents, ContentMissing, ContentStore, ContentUnavailable, FolderContents
+from config.aws_clients import aws_session, s3_opener
+from spool.bucket_contents import BucketContents
+from spool.content import ContentMissing, ContentStore, ContentUnavailable, FolderContents
 from spool.records import new_message_id
 
 

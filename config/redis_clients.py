@@ -1,29 +1,16 @@
-"""The only factory of Redis and AWS clients.
+"""The only factory of Redis clients: no silent retries, a time limit on every answer.
 
-Redis: no silent retries (the caller knows whether a repeat is safe), a time limit on every answer. AWS: the
-ordinary environment decides (AWS_REGION, keys, profile, role, AWS_ENDPOINT_URL_SES …).
+Whether a repeat is safe is known to the caller alone.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import aioboto3
-from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError
 from redis import asyncio as aioredis
 from redis import exceptions
 from redis.asyncio import connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-
-if TYPE_CHECKING:
-    from types_aiobotocore_s3.client import S3Client
-
-S3Opener = Callable[[], AbstractAsyncContextManager["S3Client"]]
-
-BotoErrors = (BotoCoreError, ClientError, OSError)
 
 
 class _CancellableSend:
@@ -80,14 +67,3 @@ def redis_client(url: str, *, connections: int = 8, answer_seconds: float = 10) 
         **options,
     )
     return aioredis.Redis.from_pool(pool)
-
-
-def aws_session(region: str = "") -> aioboto3.Session:
-    """A session of the ordinary AWS environment; an explicit region wins over it."""
-    return aioboto3.Session(region_name=region or None)
-
-
-def s3_opener(session: aioboto3.Session) -> S3Opener:
-    """Opens S3 clients for the content store: few attempts, virtual or path style as the endpoint asks."""
-    config = AioConfig(retries={"total_max_attempts": 3, "mode": "standard"}, signature_version="s3v4")
-    return lambda: session.client("s3", config=config)

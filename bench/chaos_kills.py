@@ -1,0 +1,136 @@
+"""The breaking: gateways, workers and Redis get SIGKILL at random moments and are started again; SES misbehaves.
+
+Whatever ends is started again after a moment, also what ended by itself (a worker may, when Redis is away).
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.line import Line, Program
+
+# kind → share of the kills
+TARGETS = {"gateway": 0.35, "worker": 0.4, "redis": 0.25}
+LONGEST_REVIVAL_SECONDS = 1.0
+FAULT_PAUSE_SECONDS = (1.0, 5.0)
+FAULTS = ("hang_before", "hang_after", "close_before", "close_after", "cut_answer", "throttle", "error_500")
+
+
+class Slot:
+    """The place of one process: it runs, or it is about to be started again."""
+
+    def __init__(self, kind: str, line: Line) -> None:
+        self.kind = kind
+        self._line = line
+        self._program: Program | None = None
+        self.start_at = 0.0
+
+    def start(self, *, wait: bool = False) -> None:
+        """Starts it; `wait` until it says that it is ready."""
+        self._program = self._line.start(self.kind, wait=wait)
+
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self._program is not None and self._program.is_running()
+
+    def kill(self) -> None:
+        """SIGKILL; nothing when it has just ended by itself."""
+        if self._program:
+            self._program.kill()
+            self._program = None
+
+    def has_ended_by_itself(self) -> bool:
+        """True once for each end that was not a kill."""
+        if self._program is None or self._program.is_running():
+            return False
+        self._program = None
+        return True
+
+
+class RedisSlot(Slot):
+    """The same for the server, which keeps its folder."""
+
+    def start(self, *, wait: bool = False) -> None:
+        del wait  # it always waits: the server loads its data before it answers
+        self._line.redis.start()
+
+    def is_running(self) -> bool:
+        return self._line.redis.process is not None
+
+    def kill(self) -> None:
+        self._line.redis.kill()
+
+    def has_ended_by_itself(self) -> bool:
+        return False
+
+
+class Killer:
+    """Kills and revives until it is told to stop."""
+
+    def __init__(
+        self, line: Line, *, gateways: int, workers: int, seed: int, pause_seconds: tuple[float, float]
+    ) -> None:
+        self._line = line
+        self._random = random.Random(seed)
+        self._pause_seconds = pause_seconds
+        self._slots = [Slot("gateway", line) for _ in range(gateways)] + [Slot("worker", line) for _ in range(workers)]
+        self._redis = RedisSlot("redis", line)
+        self.kills: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+
+    def start_all(self) -> None:
+        """Before the chaos: Redis runs already."""
+        for slot in self._slots:
+            slot.start(wait=True)
+
+    def run(self, seconds: float, say: Callable[[str], None]) -> None:
+        """Chaos for so long."""
+        now = time.monotonic()
+        end, kill_at, fault_at, say_at = now + seconds, now + self._pause(), now, now + 10
+        while (now := time.monotonic()) < end:
+            self.revive()
+            if now >= kill_at:
+                self._kill_one(now)
+                kill_at = now + self._pause()
+            if now >= fault_at:
+                self._set_fault()
+                fault_at = now + self._random.uniform(*FAULT_PAUSE_SECONDS)
+            if now >= say_at:
+                say(f"{end - now:4.0f} s left; kills {shown(self.kills)}")
+                say_at = now + 10
+            time.sleep(0.02)
+
+    def revive(self, *, now: float | None = None) -> None:
+        """Starts what should run again by now."""
+        now = time.monotonic() if now is None else now
+        for slot in (self._redis, *self._slots):
+            if slot.has_ended_by_itself():
+                self.ends[slot.kind] += 1
+                slot.start_at = now + LONGEST_REVIVAL_SECONDS * self._random.random()
+            if not slot.is_running() and now >= slot.start_at:
+                slot.start()
+
+    def _pause(self) -> float:
+        return self._random.uniform(*self._pause_seconds)
+
+    def _kill_one(self, now: float) -> None:
+        (kind,) = self._random.choices(list(TARGETS), list(TARGETS.values()))
+        running = [slot for slot in (self._redis, *self._slots) if slot.kind == kind and slot.is_running()]
+        if running:
+            slot = self._random.choice(running)
+            slot.kill()
+            slot.start_at = now + LONGEST_REVIVAL_SECONDS * self._random.random()
+            self.kills[kind] += 1
+
+    def _set_fault(self) -> None:
+        fault: dict[str, Any] = {"kind": self._random.choice(FAULTS), "count": self._random.randint(1, 8)}
+        self._line.fault(**fault)
+        self.faults[fault["kind"]] += 1
+
+
+def shown(counts: Counter[str]) -> str:
+    """`gateway 3, worker 5`."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
