@@ -73,7 +73,7 @@ class Report:
             f"client tries without   {books.tries_without_ok}, of these {books.doubtful_tries} after the final dot",
             f"in the spool           {books.spooled_messages} messages, recipients: {shown(books.by_state)}",
             f"lost                   {books.lost}",
-            f"duplicates             {books.duplicates}: {explained} by a call or try without an answer, {books.unexplained} not",
+            f"duplicates             {books.duplicates}: {explained} by a lost answer, {books.unexplained} unexplained",
             *(f"BROKEN: {problem}" for problem in books.problems[:50]),
             f"verdict                {'every promise kept' if self.is_clean else 'BROKEN'}",
         ]

@@ -6,6 +6,7 @@ the environment wins. Reading them is in settings_source.py; this file is only t
 
 import ipaddress
 import os
+import re
 import socket
 import tempfile
 import zlib
@@ -36,6 +37,14 @@ def _begins_with(*beginnings: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _bare_address(text: str) -> str:
+    """Goes into a header as it is, so nothing but one address."""
+    if text and not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", text):
+        raise ValueError("must be one address without a name, for instance bounces@example.com")
+    return text
+
+
+BareAddress = Annotated[str, AfterValidator(_bare_address)]
 RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://")]
 ContentPlace = Annotated[str, _begins_with("s3://", "/")]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
@@ -217,9 +226,8 @@ class RelaySettings(Section):
     retry_first_seconds: float = Field(2, ge=0.05, le=600, description="Distance to the first retry.")
     retry_max_seconds: float = Field(1800, ge=1, le=86400, description="Longest distance between retries.")
     max_age_seconds: Seconds = Field(43200, description="Age at which an undelivered recipient expires.")
-    bounce_sender: str = Field(
+    bounce_sender: BareAddress = Field(
         "",
-        pattern=r"^$|^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$",
         description="From address of bounces; empty = mailer-daemon@ the domain of the message's sender.",
     )
 

@@ -8,7 +8,6 @@ not answer nothing is removed. Two collectors at once would do no harm; the lock
 
 import secrets
 
-from config.logs import get_log
 from spool import keys, scripts
 from spool.states import Place
 from spool.store import Spool
@@ -33,8 +32,6 @@ async def collect_orphans(spool: Spool, *, older_than_seconds: float = 3600, now
     finally:
         if await scripts.answer_of(spool.redis.get(lock)) == token.encode():
             await scripts.answer_of(spool.redis.delete(lock))
-        if removed:
-            get_log().info("spool.orphans_removed", contents=removed)
     return removed
 
 

@@ -12,7 +12,9 @@ EVERY = [(section, key) for section, model in sections().items() for key in mode
 # Where the type alone does not tell what is allowed: (as the environment says it, as the program sees it).
 PARTICULAR: dict[tuple[str, str], tuple[str, Any]] = {
     ("redis", "url"): ("rediss://:secret@redis.example.com:6380/1",) * 2,
+    ("relay", "bounce_sender"): ("bounces@example.com",) * 2,
     ("broker", "url"): ("unix:///run/redis.sock",) * 2,
+    ("relay", "bounce_sender"): ("postmaster@example.com",) * 2,
     ("spool", "content_store"): ("s3://bucket/prefix",) * 2,
     ("smtp", "allowed_networks"): (
         "192.0.2.0/24, 2001:db8::/32",
