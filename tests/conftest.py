@@ -4,8 +4,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import RedisServer
+
+# No database of examples in the tree; a busy machine is no failure.
+settings.register_profile("tests", database=None, deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)
