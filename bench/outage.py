@@ -106,7 +106,7 @@ class _Watch:
 
     def look(self, phase: str, *, is_due: bool = True) -> int:
         """Notes a moment, unless it is too soon for one; how many messages wait."""
-        waiting = self._line.run(places).total()
+        waiting: int = self._line.run(places).total()
         now = time.monotonic()
         if is_due or now >= self._look_at:
             gateway_bytes, worker_bytes = map(resident_bytes, self._pids)

@@ -18,7 +18,7 @@ FAILPOINTS: dict[str, str] = {
     "relay.before_intent": "batches made, attempts not recorded",
     "relay.after_intent": "attempts recorded, SES not called",
     "relay.after_call": "SES answered, outcome not recorded",
-    "relay.after_outcome": "outcome recorded, message not finished",
+    "relay.after_outcome": "all batches called, end of the message not written",
     "tell.before_bounce": "recipients refused, bounce not made",
     "finish.after_settle": "message finished, content not removed",
     "publisher.after_write": "events written out, cursor not moved",

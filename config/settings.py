@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MIB = 1024 * 1024
-# SES takes 40 MB after base64 through v2, which is 30 MiB of raw message.
-SES_MAX_RAW_BYTES = 30 * MIB
+# SES takes 40 MiB after base64 through v2, which is 30 MiB of raw message with our Received line in it.
+SES_MAX_RAW_BYTES = 30 * MIB - 2048
 
 
 def _split_commas(value: Any) -> Any:

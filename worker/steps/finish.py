@@ -53,7 +53,7 @@ async def _park(work: Work, tools: Tools) -> Stop:
 async def give_back(work: Work, tools: Tools, step: str, error: TryLater) -> str:
     """Something the step needs is away (store, content, credentials): the message waits, nobody is to blame."""
     tools.log.warning("message.failed", step=step, error=error.detail, is_temporary=True)
-    return await _settle_failure(work, tools, "parked", error.reason, work.message.failures)
+    return await _settle_failure(work, tools, "parked", error.reason, rounds=work.message.rounds + 1)
 
 
 async def hold_or_retry(work: Work, tools: Tools, step: str, error: Exception) -> str:
@@ -62,12 +62,20 @@ async def hold_or_retry(work: Work, tools: Tools, step: str, error: Exception) -
     tools.log.error("message.failed", step=step, failures=failures, error=type(error).__name__, exc_info=error)
     reason = f"step {step} failed: {type(error).__name__}"
     if failures < tools.settings.worker.max_failures:
-        return await _settle_failure(work, tools, "parked", reason, failures)
+        return await _settle_failure(work, tools, "parked", reason, failures=failures)
     tools.log.error("message.held", reason=reason)
-    return await _settle_failure(work, tools, "held", reason, failures)
+    return await _settle_failure(work, tools, "held", reason, failures=failures)
 
 
-async def _settle_failure(work: Work, tools: Tools, to: Literal["parked", "held"], reason: str, failures: int) -> str:
+async def _settle_failure(
+    work: Work,
+    tools: Tools,
+    to: Literal["parked", "held"],
+    reason: str,
+    *,
+    failures: int | None = None,
+    rounds: int | None = None,
+) -> str:
     """Moves the message and leaves all else as it was last written: what the step had begun is not known here."""
     delay_seconds = tools.backoff.delay_seconds(work.message.failures + work.message.rounds + 1, tools.chance())
     settlement = Settlement(
@@ -77,6 +85,7 @@ async def _settle_failure(work: Work, tools: Tools, to: Literal["parked", "held"
         after_seconds=delay_seconds,
         reason=reason,
         failures=failures,
+        rounds=rounds,
         counts={"held_messages": 1} if to == "held" else {},
     )
     try:

@@ -1,44 +1,64 @@
-"""First step: the content, and the calls that an earlier holder of the message left without an outcome."""
+"""First step: who is too old, the content, and the calls that an earlier holder of the message left behind.
+
+An earlier holder may have died between intent and answer: the attempt is open, the call may or may not have been
+made. Or its answer came after its lease had gone: the attempt has an outcome, its recipients do not know of it yet.
+"""
 
 import dataclasses
 
+from sending_events.records import EventRecord
 from spool.records import Attempt
 from spool.states import Happening, RecipientState
+from worker.relay.note import note, outcome_of
+from worker.relay.outcomes import Accepted, Outcome, Unknown
 from worker.tools import Tools
 from worker.work import Continue, Stop, Work, write
 
-HOLDER_LOST = "WorkerLost"
+HOLDER_LOST = Unknown("WorkerLost", "the worker ended before SES's answer was recorded")
 
 
 async def load(work: Work, tools: Tools) -> Continue | Stop:
-    """Raises ContentUnavailable when the content store does not answer."""
-    content = await tools.spool.content_of(work.message)
-    work = dataclasses.replace(work, content=content)
-    open_attempts = [attempt for attempt in work.message.attempts if attempt.outcome is None]
-    if open_attempts or work.message.indexes(RecipientState.SENDING):
-        work = await write(_in_doubt(work, open_attempts, tools), tools)
-    return Continue(work)
+    """Raises ContentUnavailable when the content is needed and cannot be had."""
+    left_behind = _left_behind(work)
+    for attempt, outcome in left_behind:
+        work = note(work, attempt, outcome, tools)
+    work = expired(dataclasses.replace(work, delay_reason=""), tools)
+    if left_behind:
+        work = await write(work, tools)
+    if not work.message.indexes(RecipientState.WAITING):
+        return Continue(work)
+    return Continue(dataclasses.replace(work, content=await tools.spool.content_of(work.message)))
 
 
-def _in_doubt(work: Work, open_attempts: list[Attempt], tools: Tools) -> Work:
-    """An attempt without an outcome: its worker died between the intent and the record of the answer."""
-    policy = Happening.CALL_LOST if tools.settings.relay.unknown == "resend" else Happening.DOUBT_KEPT
-    sending = work.message.indexes(RecipientState.SENDING)
-    for attempt in open_attempts:
-        closed = dataclasses.replace(
-            attempt,
-            outcome="unknown",
-            ended_at_ms=tools.now_ms(),
-            code=HOLDER_LOST,
-            reason="the worker ended before SES's answer was recorded",
-        )
-        tools.log.warning("batch.unknown", attempt=attempt.number, recipients=len(attempt.recipients), code=HOLDER_LOST)
-        tools.tally.count("ses_calls:unknown")
-        message = work.message
-        attempts = tuple(closed if one.number == attempt.number else one for one in message.attempts)
-        work = work.learnt(
-            dataclasses.replace(message, attempts=attempts),
-            attempts=(closed,),
-            unknown_recipients=len(attempt.recipients),
-        )
-    return dataclasses.replace(work, message=work.message.having(sending, policy))
+def _left_behind(work: Work) -> list[tuple[Attempt, Outcome]]:
+    """Attempts whose outcome has not reached their recipients, in order."""
+    found: list[tuple[Attempt, Outcome]] = []
+    for attempt in work.message.attempts:
+        outcome = outcome_of(attempt) or HOLDER_LOST
+        states = {work.message.states[index] for index in attempt.recipients}
+        is_late_success = isinstance(outcome, Accepted) and any(not state.is_final for state in states)
+        if is_late_success or (RecipientState.SENDING in states and attempt is _latest(work, attempt)):
+            found.append((attempt, outcome))
+    return found
+
+
+def _latest(work: Work, attempt: Attempt) -> Attempt:
+    """The newest attempt for the same recipients."""
+    return max(
+        (one for one in work.message.attempts if set(one.recipients) & set(attempt.recipients)),
+        key=lambda one: one.number,
+    )
+
+
+def expired(work: Work, tools: Tools) -> Work:
+    """Gives up the waiting recipients of a message that is older than relay.max_age_seconds."""
+    age_seconds = (tools.now_ms() - work.message.accepted_at_ms) / 1000
+    too_old = work.message.indexes(RecipientState.WAITING)
+    if not too_old or age_seconds <= tools.settings.relay.max_age_seconds:
+        return work
+    tools.log.warning("recipient.expired", recipients=len(too_old), age_seconds=int(age_seconds))
+    reason = f"not sent within {tools.settings.relay.max_age_seconds / 3600:g} hours"
+    event = EventRecord("expired", work.message.message_id, tools.now_ms(), too_old, reason=reason)
+    return work.learnt(
+        work.message.having(too_old, Happening.EXPIRED), events=(event.encode(),), expired_recipients=len(too_old)
+    )

@@ -89,7 +89,7 @@ async def test_recipients_older_than_the_maximum_expire_and_are_not_sent():
     ses = AnsweringSes()
     tools = stand(ses, relay={"max_age_seconds": 60})
     old = message(accepted_at_ms=NOW_MS - 61_000, states=(SENT, WAITING, WAITING))
-    verdict = await relay(work(tools, old), tools)
+    verdict = await load(work(tools, old), tools)
     assert verdict.work.message.states == (SENT, EXPIRED, EXPIRED)
     (event,) = map(EventRecord.decode, verdict.work.unwritten.events)
     assert (event.kind, event.recipients) == ("expired", (1, 2))
@@ -130,6 +130,48 @@ async def test_load_keeps_a_lost_call_in_doubt_with_policy_hold():
     found = message(states=(SENDING, SENDING, SENT), attempts=(attempt(1, (0, 1)),))
     verdict = await load(work(tools, found), tools)
     assert verdict.work.message.states == (UNKNOWN, UNKNOWN, SENT)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        ("accepted", SENT),
+        ("rejected", REJECTED),
+        ("throttled", WAITING),
+        ("unavailable", WAITING),
+        ("unknown", WAITING),
+    ],
+        ("accepted", SENT),
+        ("rejected", REJECTED),
+        ("throttled", WAITING),
+        ("unavailable", WAITING),
+        ("unknown", WAITING),
+    ],
+)
+async def test_load_believes_an_answer_that_came_after_the_lease_had_gone(outcome, state):
+    tools = stand()
+    answered = attempt(1, (0, 1), outcome=outcome, ended_at_ms=NOW_MS - 100, ses_message_id="ses-1")
+    found = message(states=(SENDING, SENDING, SENT), attempts=(answered,))
+    verdict = await load(work(tools, found), tools)
+    assert verdict.work.message.states == (state, state, SENT)
+    assert verdict.work.delay_reason == ""
+    kinds = [EventRecord.decode(one).kind for one in tools.spool.settlements[0].events]
+    assert kinds == {"accepted": ["send"], "rejected": ["reject"]}.get(outcome, [])
+
+
+async def test_load_does_not_send_again_what_turned_out_to_be_accepted():
+    tools = stand()
+    late = attempt(1, (0, 1), outcome="accepted", ses_message_id="ses-1")
+    found = message(states=(WAITING, WAITING, WAITING), attempts=(late, attempt(2, (0, 1, 2), outcome="throttled")))
+    verdict = await load(work(tools, found), tools)
+    assert verdict.work.message.states == (SENT, SENT, WAITING)
+
+
+async def test_a_message_without_waiting_recipients_needs_no_content():
+    tools = stand()
+    tools.spool.content_of = None
+    verdict = await load(work(tools, message(states=(SENT, REJECTED, UNKNOWN))), tools)
+    assert verdict.work.message.states == (SENT, REJECTED, UNKNOWN)
 
 
 async def test_tell_makes_one_bounce_and_marks_its_recipients():
@@ -184,7 +226,7 @@ async def test_a_failing_step_is_retried_and_then_held_without_touching_what_was
 async def test_a_store_or_content_that_is_away_blames_nobody():
     tools = stand()
     assert await give_back(work(tools), tools, "load", TryLater("the content cannot be read")) == "parked"
-    assert tools.spool.settlements[-1].failures == 0
+    assert (tools.spool.settlements[-1].failures, tools.spool.settlements[-1].rounds) == (None, 1)
 
 
 async def test_a_write_waits_for_a_store_that_is_away_and_keeps_its_number():
