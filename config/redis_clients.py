@@ -63,7 +63,7 @@ def redis_client(url: str, *, connections: int = 8, answer_seconds: float = 10) 
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
-        protocol=2,  # the newer one adds nothing here, and servers before 6.0 could not even be told that they are old
-        **options,
+        # The newer protocol adds nothing here, and a server before 6.0 could not even tell that it is old.
+        **{"protocol": 2, **options},
     )
     return aioredis.Redis.from_pool(pool)

@@ -148,10 +148,8 @@ def _same_place(one: str, other: str) -> bool:
 async def server_report(settings: Settings) -> SafetyReport:
     """Whether the configured external server can hold mail now, its URL before every sentence."""
     where = f"[redis] url {without_secrets(settings.redis_url)}"
-    # The older protocol: a server before 6.0 refuses the newer one and could not even tell its version.
-    url = settings.redis_url + ("&" if "?" in settings.redis_url else "?") + "protocol=2"
     try:
-        redis = redis_client(url, connections=1)
+        redis = redis_client(settings.redis_url, connections=1)
     except ValueError as error:
         raise Refused(f"{where}: {error}") from error
     try:

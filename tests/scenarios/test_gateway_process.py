@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 
-from config.settings import Settings
+from config.settings import SES_MAX_RAW_BYTES, Settings
 from config.settings_source import load_settings
 from smtp_gateway.users import UserFile
 from spool.assembly import open_spool
@@ -165,7 +165,7 @@ def content_of(gateway: GatewayProcess, redis_url: str, message_id: str) -> byte
     return asyncio.run(read())
 
 
-@pytest.mark.parametrize("size", [MIB, 30 * MIB])
+@pytest.mark.parametrize("size", [MIB, SES_MAX_RAW_BYTES])
 def test_a_large_message_comes_through_unchanged_with_bounded_memory(redis_server: RedisServer, size: int):
     head = b"Subject: large\r\n\r\n"
     line = b".x" * 38 + b"\r\n"
@@ -181,7 +181,7 @@ def test_a_large_message_comes_through_unchanged_with_bounded_memory(redis_serve
         assert len(kept) < len(content) + 400
         # The message, once more while its pieces are joined, and what the reader and the allocator need.
         assert gateway.memory_bytes("VmHWM") - before < 2 * size + 24 * MIB
-        if size == 30 * MIB:
+        if size == SES_MAX_RAW_BYTES:
             assert sent(client, content + b"z\r\n")[0] == 552
             assert sent(client)[0] == 250
 

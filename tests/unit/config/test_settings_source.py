@@ -12,7 +12,6 @@ EVERY = [(section, key) for section, model in sections().items() for key in mode
 # Where the type alone does not tell what is allowed: (as the environment says it, as the program sees it).
 PARTICULAR: dict[tuple[str, str], tuple[str, Any]] = {
     ("redis", "url"): ("rediss://:secret@redis.example.com:6380/1",) * 2,
-    ("relay", "bounce_sender"): ("bounces@example.com",) * 2,
     ("broker", "url"): ("unix:///run/redis.sock",) * 2,
     ("relay", "bounce_sender"): ("postmaster@example.com",) * 2,
     ("spool", "content_store"): ("s3://bucket/prefix",) * 2,

@@ -141,12 +141,6 @@ async def test_load_keeps_a_lost_call_in_doubt_with_policy_hold():
         ("unavailable", WAITING),
         ("unknown", WAITING),
     ],
-        ("accepted", SENT),
-        ("rejected", REJECTED),
-        ("throttled", WAITING),
-        ("unavailable", WAITING),
-        ("unknown", WAITING),
-    ],
 )
 async def test_load_believes_an_answer_that_came_after_the_lease_had_gone(outcome, state):
     tools = stand()
