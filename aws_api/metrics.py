@@ -44,6 +44,8 @@ COUNTERS: dict[str, tuple[str, str]] = {
     ),
     "unknown_recipients": ("mailsluice_unknown_recipients", "Recipients of SES calls without an answer, each time."),
     "bounces_made": ("mailsluice_bounces", "Bounces made for senders."),
+    "smtp_connections": ("mailsluice_smtp_connections", "SMTP connections opened."),
+    "smtp_accepted": ("mailsluice_smtp_accepted", "Messages that an SMTP client was told OK for."),
     "events_trimmed": ("mailsluice_events_trimmed", "Events removed because every destination is past them."),
 }
 
@@ -61,6 +63,7 @@ _OTHER = ("mailsluice_other", "name", "Counters without a metric of their own.")
 DURATIONS: dict[str, tuple[str, str, str]] = {
     "step": ("mailsluice_step_duration_seconds", "step", "Time that a step of the pipeline took."),
     "task": ("mailsluice_task_duration_seconds", "task", "Time that a Celery task took."),
+    "smtp": ("mailsluice_smtp_duration_seconds", "part", "Time from the final dot to the spool's answer."),
 }
 _OTHER_DURATION = ("mailsluice_other_duration_seconds", "name", "Durations without a metric of their own.")
 
