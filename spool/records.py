@@ -117,12 +117,15 @@ class Message:
     def __repr__(self) -> str:
         return f"<Message {self.message_id} {self.size_bytes} bytes>"
 
-    def having(self, indexes: tuple[int, ...], happening: Happening) -> "Message":
-        """The message after the same thing happened to some of its recipients."""
+    def having(
+        self, indexes: tuple[int, ...], happening: Happening, attempts: tuple[Attempt, ...] | None = None
+    ) -> "Message":
+        """The message after the same thing happened to some of its recipients, with its attempts from then on."""
         states = list(self.states)
         for index in indexes:
             states[index] = after(states[index], happening)
-        return dataclasses.replace(self, states=tuple(states))
+        attempts = self.attempts if attempts is None else attempts
+        return dataclasses.replace(self, states=tuple(states), attempts=attempts)
 
     def indexes(self, *states: RecipientState) -> tuple[int, ...]:
         """Which recipients are in one of these states, in envelope order."""

@@ -104,3 +104,11 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """A script's flat HGETALL as a dictionary."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+_SUMMARY_FIELDS = (b"m", b"at", b"p", b"r", b"why", b"until")
+
+
+def summary_fields(row: Sequence[bytes | None]) -> dict[bytes, bytes]:
+    """A row of summaries.lua as fields of the hash."""
+    return {name: value for name, value in zip(_SUMMARY_FIELDS, row, strict=True) if value is not None}

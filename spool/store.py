@@ -25,7 +25,7 @@ from spool import keys, scripts
 from spool.content import ContentStore, ContentUnavailable
 from spool.group_commit import GroupCommit
 from spool.records import Lease, Message, NewMessage, Settlement
-from spool.rows import accept_arguments, message_of, pairs, settlement_row
+from spool.rows import accept_arguments, message_of, pairs, settlement_row, summary_fields
 
 # A nudge that brought no claim within this time is taken for lost; with the sweeper's distance of a second a lost
 # nudge costs two seconds at most.
@@ -207,18 +207,13 @@ class Spool:
         return message_of(message_id, {name: value for name, value in fields.items() if name != b"c"})
 
     async def load_summaries(self, message_ids: Sequence[str]) -> dict[str, Message]:
-        """Many messages without attempts and contents, by id; unknown ones are absent."""
-        names = ["m", "at", "p", "r", "n", "y", "x", "why", "until", "told"]
-        pipeline = self.redis.pipeline(transaction=False)
-        for message_id in message_ids:
-            pipeline.hmget(keys.message_key(message_id), names)
-        rows = await scripts.answer_of(pipeline.execute())
-        found: dict[str, Message] = {}
-        for message_id, row in zip(message_ids, rows, strict=True):
-            if row[0] is not None:
-                fields = {name.encode(): value for name, value in zip(names, row, strict=True) if value is not None}
-                found[message_id] = message_of(message_id, fields)
-        return found
+        """Many messages without attempts, contents and counts, by id; unknown ones are absent."""
+        rows = await scripts.SUMMARIES(self.redis, message_ids)
+        return {
+            message_id: message_of(message_id, summary_fields(row))
+            for message_id, row in zip(message_ids, rows, strict=True)
+            if row
+        }
 
     async def find(self, any_id: str) -> Message | None:
         """By any of the three ids, with or without the angle brackets of a header."""

@@ -45,7 +45,13 @@ class Work:
     numbers: "count[int]" = field(default_factory=lambda: count(1), repr=False)
 
     def learnt(
-        self, message: Message, *, attempts: tuple[Attempt, ...] = (), events: tuple[bytes, ...] = (), **counts: int
+        self,
+        message: Message,
+        *,
+        attempts: tuple[Attempt, ...] = (),
+        events: tuple[bytes, ...] = (),
+        delay_reason: str | None = None,
+        **counts: int,
     ) -> "Work":
         """The work with a changed message and more facts to write."""
         known = self.unwritten
@@ -55,6 +61,7 @@ class Work:
             self,
             message=message,
             unwritten=Unwritten(tuple(latest.values()), known.events + events, merged),
+            delay_reason=self.delay_reason if delay_reason is None else delay_reason,
         )
 
 

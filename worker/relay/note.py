@@ -37,37 +37,36 @@ def note(work: Work, attempt: Attempt, outcome: Outcome, tools: Tools) -> Work:
     tools.tally.count(f"ses_calls:{name}")
     closed = _closed(attempt, outcome, tools.now_ms())
     count = len(attempt.recipients)
-    log = tools.log.bind(attempt=attempt.number, recipients=count)
+    about = {"attempt": attempt.number, "recipients": count}
     reason, happening, event = "", Happening.NOT_TAKEN, None
     match outcome:
         case Accepted(ses_message_id):
             happening, event = Happening.ACCEPTED, _event("send", work, closed)
-            log.info("batch.sent", ses_message_id=ses_message_id)
+            tools.log.info("batch.sent", **about, ses_message_id=ses_message_id)
         case Rejected(code):
             happening, event = Happening.REJECTED, _event("reject", work, closed)
-            log.warning("batch.rejected", code=code)
+            tools.log.warning("batch.rejected", **about, code=code)
         case Throttled(code):
             reason = "throttled"
-            log.info("batch.throttled", code=code)
+            tools.log.info("batch.throttled", **about, code=code)
         case Unavailable(code):
             reason = "SES unavailable"
-            log.warning("batch.unavailable", code=code, reason=outcome.reason)
+            tools.log.warning("batch.unavailable", **about, code=code, reason=outcome.reason)
         case Unknown(code):
             is_resent = tools.settings.relay.unknown == "resend"
             happening = Happening.CALL_LOST if is_resent else Happening.DOUBT_KEPT
             reason = "no answer from SES"
-            log.warning("batch.unknown", code=code, reason=outcome.reason)
+            tools.log.warning("batch.unknown", **about, code=code, reason=outcome.reason)
         case _:
             assert_never(outcome)
-    message = work.message.having(attempt.recipients, happening)
-    attempts = tuple(closed if one.number == attempt.number else one for one in message.attempts)
-    work = work.learnt(
-        dataclasses.replace(message, attempts=attempts),
+    attempts = tuple(closed if one.number == attempt.number else one for one in work.message.attempts)
+    return work.learnt(
+        work.message.having(attempt.recipients, happening, attempts),
         attempts=(closed,),
         events=(event,) if event else (),
+        delay_reason=reason,
         **{COUNTERS[name]: count},
     )
-    return dataclasses.replace(work, delay_reason=reason)
 
 
 def outcome_of(attempt: Attempt) -> Outcome | None:
@@ -91,11 +90,14 @@ def outcome_of(attempt: Attempt) -> Outcome | None:
 
 def _closed(attempt: Attempt, outcome: Outcome, ended_at_ms: int) -> Attempt:
     """The attempt with its outcome; an answer that was noted before keeps its instant."""
-    ended_at_ms = attempt.ended_at_ms or ended_at_ms
-    ended = dataclasses.replace(attempt, outcome=OUTCOME_NAMES[type(outcome)], ended_at_ms=ended_at_ms)
-    if isinstance(outcome, Accepted):
-        return dataclasses.replace(ended, ses_message_id=outcome.ses_message_id)
-    return dataclasses.replace(ended, code=outcome.code, reason=outcome.reason[:500])
+    return dataclasses.replace(
+        attempt,
+        outcome=OUTCOME_NAMES[type(outcome)],
+        ended_at_ms=attempt.ended_at_ms or ended_at_ms,
+        ses_message_id=outcome.ses_message_id if isinstance(outcome, Accepted) else "",
+        code="" if isinstance(outcome, Accepted) else outcome.code,
+        reason="" if isinstance(outcome, Accepted) else outcome.reason[:500],
+    )
 
 
 def _event(kind: Literal["send", "reject"], work: Work, attempt: Attempt) -> bytes:

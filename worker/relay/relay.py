@@ -55,8 +55,7 @@ async def _intended(work: Work, batch: tuple[int, ...], tools: Tools) -> tuple[W
     """Records the attempt before the call, together with the outcome of the batch before."""
     number = max((attempt.number for attempt in work.message.attempts), default=0) + 1
     attempt = Attempt(number, batch, tools.now_ms(), tools.worker)
-    message = work.message.having(batch, Happening.ATTEMPT_STARTED)
-    message = dataclasses.replace(message, attempts=(*message.attempts, attempt))
+    message = work.message.having(batch, Happening.ATTEMPT_STARTED, (*work.message.attempts, attempt))
     return await write(work.learnt(message, attempts=(attempt,)), tools), attempt
 
 
