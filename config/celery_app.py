@@ -15,9 +15,10 @@ from config.settings import Settings
 PROCESS_TASK = "process"
 PUBLISH_TASK = "publish"
 
-# A task takes its messages through all steps; SES calls have limits of their own. These limits only catch bugs.
-SOFT_LIMIT_SECONDS = 600
-HARD_LIMIT_SECONDS = 660
+# So long a task begins SES calls; then it gives back what is left of its messages, and another task goes on.
+BATCHES_SECONDS = 300
+# After that a call may take its own time limit, twice for a large upload. Celery's limits only catch bugs.
+GRACE_SECONDS = 300
 
 
 def make_celery(settings: Settings, *, pool: str = "worker.process:MailPool") -> Celery:
@@ -46,8 +47,8 @@ def _options(settings: Settings, pool: str) -> dict[str, Any]:
         "task_acks_late": False,
         "task_ignore_result": True,
         "task_send_sent_event": False,
-        "task_soft_time_limit": SOFT_LIMIT_SECONDS,
-        "task_time_limit": HARD_LIMIT_SECONDS,
+        "task_soft_time_limit": BATCHES_SECONDS + GRACE_SECONDS + 2 * settings.relay.call_timeout_seconds,
+        "task_time_limit": BATCHES_SECONDS + 2 * GRACE_SECONDS + 2 * settings.relay.call_timeout_seconds,
         "task_serializer": "json",
         "accept_content": ["json"],
         "worker_pool": pool,

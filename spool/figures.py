@@ -15,7 +15,7 @@ from redis import exceptions
 
 from config.queues import ALL_QUEUES, KEY_PREFIX
 from spool import keys, scripts
-from spool.states import Place
+from spool.states import ACCOUNT_TROUBLE, Place
 from spool.store import Spool
 from spool.tally import DURATIONS, Histogram, histograms
 
@@ -106,6 +106,12 @@ def standstills(figures: Figures, stall_seconds: float) -> tuple[str, ...]:
         found.append(
             f"Mail has been due for {figures.longest_due_seconds:.0f} s and no worker took any for "
             f"{figures.idle_seconds:.0f} s: look at the workers' log and start them anew."
+        )
+    account = {why: number for why, number in figures.reasons[Place.PARKED].items() if why.startswith(ACCOUNT_TROUBLE)}
+    for why, number in sorted(account.items()):
+        found.append(
+            f"{number} messages wait for an operator ({why}): look at credentials, clock, configuration set and the "
+            "state of the SES account; mailsluice queue shows more."
         )
     return tuple(found)
 

@@ -125,3 +125,6 @@ MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
     (_P.PARKED, _M.RELEASE): _P.DUE,
     (_P.HELD, _M.RELEASE): _P.DUE,
 }
+
+# Beginning of the reason of parked messages that nobody but an operator can help; /healthz looks for it.
+ACCOUNT_TROUBLE = "SES account trouble"

@@ -6,6 +6,7 @@ what was refused. finish: write the end, or when to try again. Each step is `(wo
 Rules and actions come between load and relay, quota and lanes inside relay.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +19,7 @@ from worker.steps.finish import finish, give_back, hold_or_retry
 from worker.steps.load import load
 from worker.steps.tell import tell
 from worker.tools import Tools
-from worker.work import Continue, LeaseLost, Stop, Work
+from worker.work import Continue, LeaseLost, StepFailed, Stop, Work
 
 Step = Callable[[Work, Tools], Awaitable[Continue | Stop]]
 
@@ -30,14 +31,17 @@ STEPS: tuple[tuple[str, Step], ...] = (
 )
 
 
-async def process_message(claimed: Claimed, tools: Tools) -> str:
-    """Takes one claimed message through the steps; returns where it ended. Never raises but for cancellation."""
+async def process_message(claimed: Claimed, tools: Tools, deadline: float = math.inf) -> str:
+    """Takes one claimed message through the steps; returns where it ended. Never raises but for cancellation.
+
+    After `deadline` (monotonic) no further batch is begun.
+    """
     message = claimed.message
     stored_bytes = message.size_bytes if message.content_ref else 0
     with structlog.contextvars.bound_contextvars(message_id=message.message_id):
         try:
             async with tools.content_room.places(stored_bytes):
-                return await _through_steps(Work(message, claimed.lease), tools)
+                return await _through_steps(Work(message, claimed.lease, deadline=deadline), tools)
         finally:
             tools.leases.drop(claimed.lease)
 
@@ -57,8 +61,14 @@ async def _through_steps(work: Work, tools: Tools) -> str:
     except LeaseLost:
         tools.log.warning("message.lease_lost", step=step_name)
         return "lease lost"
-    except TryLater as error:
-        return await give_back(work, tools, step_name, error)
+    except StepFailed as failed:
+        return await _failed(failed.work, tools, step_name, failed.__cause__)
     except Exception as error:  # noqa: BLE001 - the process edge of one message: others must not suffer
-        return await hold_or_retry(work, tools, step_name, error)
+        return await _failed(work, tools, step_name, error)
     return why
+
+
+async def _failed(work: Work, tools: Tools, step_name: str, error: BaseException | None) -> str:
+    if isinstance(error, TryLater):
+        return await give_back(work, tools, step_name, error)
+    return await hold_or_retry(work, tools, step_name, error)

@@ -17,6 +17,7 @@ import orjson
 from celery.signals import worker_shutting_down
 from redis import exceptions
 
+from config.celery_app import BATCHES_SECONDS
 from config.errors import TryLater
 from config.failpoints import Failpoints
 from config.logs import get_log
@@ -76,17 +77,18 @@ class WorkerProcess:
         """
         if self._processing >= self._max_processing:
             return
+        deadline = time.monotonic() + BATCHES_SECONDS
         self._processing += 1
         try:
-            await self._process(message_ids)
+            await self._process(message_ids, deadline)
         finally:
             self._processing -= 1
 
-    async def _process(self, message_ids: Sequence[str]) -> None:
+    async def _process(self, message_ids: Sequence[str], deadline: float) -> None:
         tools = self._tools
         started = time.perf_counter()
         async with self._room.places(len(message_ids)):
-            if tools.stopping.is_set():
+            if tools.stopping.is_set() or time.monotonic() > deadline:
                 return
             claimed = await tools.spool.claim(message_ids, tools.worker)
             for one in claimed:
@@ -94,7 +96,7 @@ class WorkerProcess:
             self._last_claim_at, self._last_claim_at_ms = time.monotonic(), tools.now_ms()
             self._claimed += len(claimed)
             tools.failpoints.reached("worker.after_claim")
-            await asyncio.gather(*(process_message(one, tools) for one in claimed))
+            await asyncio.gather(*(process_message(one, tools, deadline) for one in claimed))
         self._has_news = True
         tools.tally.observe("task:process", time.perf_counter() - started)
 

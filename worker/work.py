@@ -6,6 +6,7 @@ to the spool with the next write, in one transaction with the states they belong
 
 import asyncio
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
@@ -21,6 +22,14 @@ _PAUSE_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 class LeaseLost(Exception):  # noqa: N818 - a decision, not a failure
     """Another worker may have the message: this one stops at once and writes nothing more."""
+
+
+class StepFailed(Exception):  # noqa: N818 - carries what the step had learnt; the cause says why it failed
+    """A step ended early: `work` is what was known last, its `__cause__` is the error."""
+
+    def __init__(self, work: "Work") -> None:
+        super().__init__()
+        self.work = work
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,8 @@ class Work:
     unwritten: Unwritten = Unwritten()
     #: Why recipients still wait after this round, and the longest distance asked for; "" when none do.
     delay_reason: str = ""
+    #: time.monotonic() after which no further batch is begun: the task has a time limit.
+    deadline: float = math.inf
     numbers: "count[int]" = field(default_factory=lambda: count(1), repr=False)
 
     def learnt(

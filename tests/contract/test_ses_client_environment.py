@@ -113,7 +113,9 @@ def test_the_region_is_the_setting_or_of_the_environment(setting, environment, r
 async def test_without_credentials_it_says_what_to_do():
     outcome = await outcome_at("http://127.0.0.1:1", keys={})
     assert outcome == Unavailable(
-        "NoCredentials", "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+        "NoCredentials",
+        "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
+        blames_account=True,
     )
 
 

@@ -140,3 +140,33 @@ def test_a_message_that_kills_its_workers_is_held_after_max_crashes():
 
 def _is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("step", [name for name in WORKER_STEPS if name.startswith(("relay.", "tell."))])
+def test_a_step_that_raises_forgets_no_answer_of_ses(step):
+    with Line() as line:
+        line.worker(failpoints=f"{step}=raise*2")
+        line.fault("reject", match_recipient="r55.")
+        (message_id,) = line.submit(1, recipients=60)
+        line.wait_for([message_id])
+        account = line.account([message_id])
+        account.assert_clean()
+        assert account.by_state == {"sent": 50, "rejected": 10}
+        if step != "relay.after_intent":  # there the call had not been made, which nobody can know
+            assert account.duplicates == 0
+        assert account.duplicates <= 50
+
+
+def test_a_paused_account_delays_mail_beyond_its_age_and_bounces_nothing():
+    with Line(SLUICE_RELAY_MAX_AGE_SECONDS="2") as line:
+        line.worker()
+        line.fault("paused")
+        ids = line.submit(3)
+        line.wait_for(ids, Place.PARKED)
+        wait_until(lambda: all(one.rounds >= 5 for one in line.load_all(ids).values()), "five rounds, older than 2 s")
+        line.no_faults()
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.by_state == {"sent": 3}
+        assert len(line.ledger()) == 3

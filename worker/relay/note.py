@@ -9,8 +9,8 @@ from typing import Literal, assert_never
 
 from sending_events.records import EventRecord
 from spool.records import Attempt, OutcomeName
-from spool.states import Happening
-from worker.relay.outcomes import Accepted, Outcome, Rejected, Throttled, Unavailable, Unknown
+from spool.states import ACCOUNT_TROUBLE, Happening
+from worker.relay.outcomes import Accepted, Outcome, Rejected, Throttled, Unavailable, Unknown, of_code
 from worker.tools import Tools
 from worker.work import Work
 
@@ -50,7 +50,7 @@ def note(work: Work, attempt: Attempt, outcome: Outcome, tools: Tools) -> Work:
             reason = "throttled"
             tools.log.info("batch.throttled", **about, code=code)
         case Unavailable(code):
-            reason = "SES unavailable"
+            reason = f"{ACCOUNT_TROUBLE}: {code}" if outcome.blames_account else "SES unavailable"
             tools.log.warning("batch.unavailable", **about, code=code, reason=outcome.reason)
         case Unknown(code):
             is_resent = tools.settings.relay.unknown == "resend"
@@ -81,7 +81,7 @@ def outcome_of(attempt: Attempt) -> Outcome | None:
         case "throttled":
             return Throttled(attempt.code, attempt.reason)
         case "unavailable":
-            return Unavailable(attempt.code, attempt.reason)
+            return of_code(attempt.code, attempt.reason)  # tells account trouble from the rest
         case "unknown":
             return Unknown(attempt.code, attempt.reason)
         case _:

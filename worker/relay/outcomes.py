@@ -7,12 +7,14 @@ Theory of operation
    the few answers by which a proxy or load balancer says that it passed nothing on: Unavailable.
 4. The request was not written to its end: Unavailable.
 A code that is not in the table is temporary: bounded by the message's age, visible in `mailsluice queue`. Account
-trouble (paused, wrong credentials, missing set) is temporary as well: an operator can mend it, a bounce can not be
-taken back. Sources: contracts of SES v1 and v2 (botocore models, developer guide "Amazon SES API errors").
+trouble (paused, wrong credentials, missing set) is temporary as well, and no recipient expires because of it: an
+operator can mend it, a bounce can not be taken back. Sources: contracts of SES v1 and v2 (botocore models, developer
+guide "Amazon SES API errors").
 """
 
 import html
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,6 +50,8 @@ class Unavailable:
 
     code: str
     reason: str
+    #: Nothing of this account is sent until an operator acts: paused, credentials, clock, configuration set.
+    blames_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,12 @@ class Unknown:
 
 
 Outcome = Accepted | Rejected | Throttled | Unavailable | Unknown
-_Kind = Literal["rejected", "throttled", "unavailable"]
-_KINDS: dict[_Kind, type[Rejected | Throttled | Unavailable]] = {
+_Kind = Literal["rejected", "throttled", "unavailable", "account"]
+_KINDS: dict[_Kind, Callable[[str, str], Rejected | Throttled | Unavailable]] = {
     "rejected": Rejected,
     "throttled": Throttled,
     "unavailable": Unavailable,
+    "account": lambda code, reason: Unavailable(code, reason, blames_account=True),
 }
 
 CODES: dict[str, _Kind] = {
@@ -81,24 +86,25 @@ CODES: dict[str, _Kind] = {
     "LimitExceeded": "throttled",
     "LimitExceededException": "throttled",
     # the account, an operator has to act
-    "AccountSendingPausedException": "unavailable",
-    "AccountSuspendedException": "unavailable",
-    "SendingPausedException": "unavailable",
-    "ConfigurationSetDoesNotExist": "unavailable",
-    "ConfigurationSetSendingPausedException": "unavailable",
-    "MailFromDomainNotVerifiedException": "unavailable",
-    "NotFoundException": "unavailable",
-    "AccessDenied": "unavailable",
-    "AccessDeniedException": "unavailable",
-    "ExpiredToken": "unavailable",
-    "ExpiredTokenException": "unavailable",
-    "IncompleteSignature": "unavailable",
-    "InvalidClientTokenId": "unavailable",
-    "MissingAuthenticationToken": "unavailable",
-    "OptInRequired": "unavailable",
-    "RequestExpired": "unavailable",
-    "SignatureDoesNotMatch": "unavailable",
-    "UnrecognizedClientException": "unavailable",
+    "NoCredentials": "account",  # ours: there was nothing to sign with
+    "AccountSendingPausedException": "account",
+    "AccountSuspendedException": "account",
+    "SendingPausedException": "account",
+    "ConfigurationSetDoesNotExist": "account",
+    "ConfigurationSetSendingPausedException": "account",
+    "MailFromDomainNotVerifiedException": "account",
+    "NotFoundException": "account",
+    "AccessDenied": "account",
+    "AccessDeniedException": "account",
+    "ExpiredToken": "account",
+    "ExpiredTokenException": "account",
+    "IncompleteSignature": "account",
+    "InvalidClientTokenId": "account",
+    "MissingAuthenticationToken": "account",
+    "OptInRequired": "account",
+    "RequestExpired": "account",
+    "SignatureDoesNotMatch": "account",
+    "UnrecognizedClientException": "account",
     # SES itself
     "InternalFailure": "unavailable",
     "InternalServerError": "unavailable",
@@ -107,8 +113,8 @@ CODES: dict[str, _Kind] = {
 
 # (code, beginning of the text) for codes with two meanings.
 TEXTS: dict[tuple[str, str], _Kind] = {
-    ("MessageRejected", "Sending paused for this account"): "unavailable",
-    ("MessageRejected", "Sending suspended for this account"): "unavailable",
+    ("MessageRejected", "Sending paused for this account"): "account",
+    ("MessageRejected", "Sending suspended for this account"): "account",
 }
 
 # Answers of proxies and load balancers that say "not here": the request did not reach SES.

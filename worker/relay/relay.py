@@ -14,6 +14,7 @@ intent of a batch, and in `note`.
 """
 
 import dataclasses
+import time
 
 from spool.records import Attempt
 from spool.states import Happening, RecipientState
@@ -24,9 +25,10 @@ from worker.relay.outcomes import Outcome, Unavailable
 from worker.relay.ses import LeaseEnded
 from worker.relay.wire import Call
 from worker.tools import Tools
-from worker.work import Continue, Stop, Work, write
+from worker.work import Continue, LeaseLost, StepFailed, Stop, Work, write
 
 BATCH_TAG = "sluice-batch"
+# Why the rest of a message is given back at once: the worker stops, or its task has run for long enough.
 STOPPING = "worker stopping"
 
 
@@ -37,15 +39,20 @@ async def relay(work: Work, tools: Tools) -> Continue | Stop:
         return Continue(work)
     content, tags = without_private_headers(work.content)
     for batch in split(waiting):
-        async with tools.ses.slots:
-            if tools.stopping.is_set():
-                return Continue(dataclasses.replace(work, delay_reason=STOPPING))
-            tools.failpoints.reached("relay.before_intent")
-            work, attempt = await _intended(work, batch, tools)
-            tools.failpoints.reached("relay.after_intent")
-            outcome = await _called(work, attempt, content, tags, tools)
-            tools.failpoints.reached("relay.after_call")
-        work = note(work, attempt, outcome, tools)
+        try:
+            async with tools.ses.slots:
+                if tools.stopping.is_set() or time.monotonic() > work.deadline:
+                    return Continue(dataclasses.replace(work, delay_reason=STOPPING))
+                tools.failpoints.reached("relay.before_intent")
+                work, attempt = await _intended(work, batch, tools)
+                tools.failpoints.reached("relay.after_intent")
+                outcome = await _called(work, attempt, content, tags, tools)
+                work = note(work, attempt, outcome, tools)
+                tools.failpoints.reached("relay.after_call")
+        except LeaseLost:
+            raise
+        except Exception as error:  # whatever it was: what SES answered so far must not be forgotten
+            raise StepFailed(work) from error
         if work.delay_reason:
             break
     return Continue(work)

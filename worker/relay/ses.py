@@ -33,7 +33,7 @@ from config.aws_clients import aws_session
 from config.settings import RelaySettings
 from worker.relay.credentials import REFUSED_CODES, CredentialSource, NoCredentials
 from worker.relay.endpoint import Endpoint, make_endpoint, region_of, tls_context
-from worker.relay.outcomes import Accepted, Outcome, Unavailable, Unknown, of_answer
+from worker.relay.outcomes import Accepted, Outcome, Unavailable, Unknown, of_answer, of_code
 from worker.relay.signature import signed_headers
 from worker.relay.wire import V2_PATH, Call, v1_body, v2_body
 
@@ -153,7 +153,7 @@ class SesClient:
         try:
             credentials = await self._credentials.current()
         except NoCredentials as error:
-            return Unavailable("NoCredentials", str(error))
+            return of_code("NoCredentials", str(error))
         endpoint, kind, body = (
             (self._v1, "application/x-www-form-urlencoded; charset=utf-8", v1_body(call))
             if call.is_for_v1

@@ -4,11 +4,10 @@ from typing import Literal
 
 from config.errors import TryLater
 from sending_events.records import EventRecord
-from spool.records import Settlement
 from spool.states import RecipientState
 from worker.relay.relay import STOPPING
 from worker.tools import Tools
-from worker.work import Stop, Work, settled, write
+from worker.work import LeaseLost, Stop, Work, write
 
 IN_DOUBT = "in doubt: sent or not"
 
@@ -56,7 +55,7 @@ async def give_back(work: Work, tools: Tools, step: str, error: TryLater) -> str
     return await _settle_failure(work, tools, "parked", error.reason, rounds=work.message.rounds + 1)
 
 
-async def hold_or_retry(work: Work, tools: Tools, step: str, error: Exception) -> str:
+async def hold_or_retry(work: Work, tools: Tools, step: str, error: BaseException | None) -> str:
     """A bug in a step: tried again a few times, then held so that others are not kept waiting."""
     failures = work.message.failures + 1
     tools.log.error("message.failed", step=step, failures=failures, error=type(error).__name__, exc_info=error)
@@ -76,20 +75,15 @@ async def _settle_failure(
     failures: int | None = None,
     rounds: int | None = None,
 ) -> str:
-    """Moves the message and leaves all else as it was last written: what the step had begun is not known here."""
+    """Moves the message with all that is known of it: what SES answered before the step failed stays answered."""
     delay_seconds = tools.backoff.delay_seconds(work.message.failures + work.message.rounds + 1, tools.chance())
-    settlement = Settlement(
-        lease=work.lease,
-        number=next(work.numbers),
-        to=to,
-        after_seconds=delay_seconds,
-        reason=reason,
-        failures=failures,
-        rounds=rounds,
-        counts={"held_messages": 1} if to == "held" else {},
-    )
+    if to == "held":
+        work = work.learnt(work.message, held_messages=1)
     try:
-        return to if await settled(settlement, tools) else "lease lost"
+        await write(work, tools, to=to, after_seconds=delay_seconds, reason=reason, failures=failures, rounds=rounds)
+    except LeaseLost:
+        return "lease lost"
     except TryLater as error:  # the lease ends by itself and the message is due again
         tools.log.warning("spool.unavailable", error=error.detail)
         return "lease left"
+    return to

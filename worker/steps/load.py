@@ -10,11 +10,11 @@ from sending_events.records import EventRecord
 from spool.records import Attempt
 from spool.states import Happening, RecipientState
 from worker.relay.note import note, outcome_of
-from worker.relay.outcomes import Accepted, Outcome, Unknown
+from worker.relay.outcomes import Accepted, Outcome, Unavailable, Unknown
 from worker.tools import Tools
 from worker.work import Continue, Stop, Work, write
 
-HOLDER_LOST = Unknown("WorkerLost", "the worker ended before SES's answer was recorded")
+NOT_RECORDED = Unknown("NotRecorded", "the worker ended, or a step failed, before SES's answer was recorded")
 
 
 async def load(work: Work, tools: Tools) -> Continue | Stop:
@@ -34,7 +34,7 @@ def _left_behind(work: Work) -> list[tuple[Attempt, Outcome]]:
     """Attempts whose outcome has not reached their recipients, in order."""
     found: list[tuple[Attempt, Outcome]] = []
     for attempt in work.message.attempts:
-        outcome = outcome_of(attempt) or HOLDER_LOST
+        outcome = outcome_of(attempt) or NOT_RECORDED
         states = {work.message.states[index] for index in attempt.recipients}
         is_late_success = isinstance(outcome, Accepted) and any(not state.is_final for state in states)
         if is_late_success or (RecipientState.SENDING in states and attempt is _latest(work, attempt)):
@@ -50,11 +50,17 @@ def _latest(work: Work, attempt: Attempt) -> Attempt:
     )
 
 
+def _is_account_to_blame(work: Work) -> bool:
+    """Whether the last call failed for account trouble: an operator's matter, for which nobody gets a bounce."""
+    last = outcome_of(work.message.attempts[-1]) if work.message.attempts else None
+    return isinstance(last, Unavailable) and last.blames_account
+
+
 def expired(work: Work, tools: Tools) -> Work:
     """Gives up the waiting recipients of a message that is older than relay.max_age_seconds."""
     age_seconds = (tools.now_ms() - work.message.accepted_at_ms) / 1000
     too_old = work.message.indexes(RecipientState.WAITING)
-    if not too_old or age_seconds <= tools.settings.relay.max_age_seconds:
+    if not too_old or age_seconds <= tools.settings.relay.max_age_seconds or _is_account_to_blame(work):
         return work
     tools.log.warning("recipient.expired", recipients=len(too_old), age_seconds=int(age_seconds))
     reason = f"not sent within {tools.settings.relay.max_age_seconds / 3600:g} hours"

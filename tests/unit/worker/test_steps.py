@@ -1,21 +1,23 @@
 import dataclasses
 import inspect
+import time
 
 import pytest
 
 from config.errors import TryLater
+from config.failpoints import Failpoints
 from sending_events.records import EventRecord
 from spool.scripts import StoreUnavailable
 from spool.states import RecipientState
 from spool.store import Spool
 from tests.unit.worker.stand import NOW_MS, AnsweringSes, RememberingSpool, attempt, message, stand, work
-from worker.relay.outcomes import Accepted, Rejected, Throttled, Unavailable, Unknown
+from worker.relay.outcomes import Accepted, Rejected, Throttled, Unavailable, Unknown, of_code
 from worker.relay.relay import STOPPING, relay
 from worker.relay.ses import SesClient
 from worker.steps.finish import IN_DOUBT, finish, give_back, hold_or_retry
 from worker.steps.load import load
 from worker.steps.tell import tell
-from worker.work import LeaseLost, Stop, write
+from worker.work import LeaseLost, StepFailed, Stop, write
 
 WAITING, SENDING, SENT = RecipientState.WAITING, RecipientState.SENDING, RecipientState.SENT
 REJECTED, UNKNOWN, EXPIRED = RecipientState.REJECTED, RecipientState.UNKNOWN, RecipientState.EXPIRED
@@ -121,7 +123,7 @@ async def test_load_turns_an_attempt_without_outcome_into_a_lost_call():
     verdict = await load(work(tools, found), tools)
     assert verdict.work.message.states == (WAITING, WAITING, SENT)
     (settlement,) = tools.spool.settlements
-    assert [(one.number, one.outcome, one.code) for one in settlement.attempts] == [(1, "unknown", "WorkerLost")]
+    assert [(one.number, one.outcome, one.code) for one in settlement.attempts] == [(1, "unknown", "NotRecorded")]
     assert settlement.counts == {"unknown_recipients": 2}
 
 
@@ -207,14 +209,12 @@ async def test_finish_ends_a_message_whose_recipients_are_all_final():
     assert tools.spool.forgotten == [message().message_id]
 
 
-async def test_a_failing_step_is_retried_and_then_held_without_touching_what_was_written():
+async def test_a_failing_step_is_retried_and_then_held():
     tools = stand(worker={"max_failures": 3})
     assert await hold_or_retry(work(tools, message(failures=1)), tools, "relay", ValueError("bug")) == "parked"
     assert await hold_or_retry(work(tools, message(failures=2)), tools, "relay", ValueError("bug")) == "held"
     parked, held = tools.spool.settlements
     assert (parked.failures, held.failures, held.reason) == (2, 3, "step relay failed: ValueError")
-    assert parked.states is None
-    assert held.states is None
 
 
 async def test_a_store_or_content_that_is_away_blames_nobody():
@@ -237,6 +237,43 @@ async def test_an_intent_is_given_up_when_the_lease_ended_while_the_store_was_aw
     tools.spool.errors = [StoreUnavailable("away")] * 3
     begun = work(tools)
     tools.leases.drop(begun.lease)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StepFailed) as failed:
         await relay(begun, tools)
+    assert isinstance(failed.value.__cause__, StoreUnavailable)
     assert tools.ses.calls == []
+
+
+async def test_account_trouble_waits_under_its_own_reason_and_expires_nobody():
+    paused = of_code("AccountSendingPausedException", "paused")
+    tools = stand(AnsweringSes(paused), relay={"max_age_seconds": 60})
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.delay_reason == "SES account trouble: AccountSendingPausedException"
+    refused = attempt(1, (0, 1, 2), outcome="unavailable", code="AccountSendingPausedException", reason="paused")
+    old = message(accepted_at_ms=NOW_MS - 3_600_000, attempts=(refused,))
+    assert (await load(work(tools, old), tools)).work.message.states == (WAITING,) * 3
+    unreachable = attempt(1, (0, 1, 2), outcome="unavailable", code="ClientConnectorError", reason="refused")
+    old = message(accepted_at_ms=NOW_MS - 3_600_000, attempts=(unreachable,))
+    assert (await load(work(tools, old), tools)).work.message.states == (EXPIRED,) * 3
+
+
+async def test_a_step_that_fails_after_the_call_does_not_forget_the_answer():
+    ses = AnsweringSes(Accepted("ses-1"))
+    tools = stand(ses, worker={"max_failures": 3})
+    tools = dataclasses.replace(tools, failpoints=Failpoints("relay.after_call=raise"))
+    claimed = work(tools)
+    with pytest.raises(StepFailed) as failed:
+        await relay(claimed, tools)
+    assert await hold_or_retry(failed.value.work, tools, "relay", failed.value.__cause__) == "parked"
+    settled = tools.spool.settlements[-1]
+    assert settled.states == (SENT,) * 3
+    assert [(one.number, one.outcome) for one in settled.attempts] == [(1, "accepted")]
+    assert [EventRecord.decode(one).kind for one in settled.events] == ["send"]
+
+
+async def test_no_batch_is_begun_after_the_deadline_of_the_task():
+    ses = AnsweringSes()
+    tools = stand(ses)
+    late = dataclasses.replace(work(tools), deadline=time.monotonic() - 1)
+    verdict = await relay(late, tools)
+    assert await finish(verdict.work, tools) == Stop("due")
+    assert ses.calls == []

@@ -16,6 +16,7 @@ def sent(content: bytes) -> bytes:
 PRIVATE = [
     b"Bcc: a@example.com\r\n",
     b"bCC:a@example.com\r\n",
+    b"Resent-Bcc: a@example.com\r\n",
     b"BCC :a@example.com\r\n",
     b"Bcc \t : a@example.com\r\n",
     b"Bcc:\r\n",
@@ -35,7 +36,6 @@ KEPT = [
     b"X-SESSION: 1\r\n",
     b"XX-SES-TAG: 1\r\n",
     b"X-SES-NO COLON HERE\r\n",
-    b"Resent-Bcc: a@example.com\r\n",
     b"Subject: =?utf-8?q?b?=\xff\x00\r\n",
 ]
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -23,21 +25,22 @@ FIXTURES = Path(__file__).parent / "fixtures"
 SEND_ERRORS = orjson.loads((FIXTURES / "send_errors.json").read_bytes())
 SES_ID = "010001890af3b4c1-2c1e2a2e-7e0c-4b7f-9a29-7e9f2a8f1e11-000000"
 
+ACCOUNT = partial(Unavailable, blames_account=True)
 EXPECTED = {
     "Throttling": Throttled,
     "LimitExceeded": Throttled,
     "InvalidParameterValue": Rejected,
-    "AccountSendingPausedException": Unavailable,
-    "ConfigurationSetSendingPausedException": Unavailable,
-    "MailFromDomainNotVerifiedException": Unavailable,
-    "ConfigurationSetDoesNotExist": Unavailable,
+    "AccountSendingPausedException": ACCOUNT,
+    "ConfigurationSetSendingPausedException": ACCOUNT,
+    "MailFromDomainNotVerifiedException": ACCOUNT,
+    "ConfigurationSetDoesNotExist": ACCOUNT,
 }
 V2_CODES = {"Throttling": "TooManyRequestsException", "InvalidParameterValue": "BadRequestException"}
 
 
-def expected(code: str, text: str) -> type[Outcome]:
+def expected(code: str, text: str) -> Callable[[str, str], Outcome]:
     if code == "MessageRejected":
-        return Unavailable if text.startswith("Sending paused") else Rejected
+        return ACCOUNT if text.startswith("Sending paused") else Rejected
     return EXPECTED[code]
 
 
