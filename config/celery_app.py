@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery
 from kombu import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from config.queues import ALL_QUEUES, EVENTS_QUEUE, KEY_PREFIX, PROCESS_QUEUE
 from config.settings import Settings
@@ -23,6 +24,8 @@ GRACE_SECONDS = 300
 
 def make_celery(settings: Settings, *, pool: str = "worker.process:MailPool") -> Celery:
     """The application that `celery -A worker.app` finds; also used by the nudge to build its messages."""
+    # A transport named in an URL wins over Celery's setting broker_transport, so ours goes by kombu's own name.
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "config.celery_transport:Transport"))
     app = Celery("mailsluice", broker=broker_url(settings.broker_url), set_as_current=False)
     app.conf.update(_options(settings, pool))
     return app
@@ -35,7 +38,12 @@ def broker_url(url: str) -> str:
 
 def _options(settings: Settings, pool: str) -> dict[str, Any]:
     return {
-        "broker_transport_options": {"global_keyprefix": KEY_PREFIX, "socket_connect_timeout": 5},
+        # A lost nudge costs a second: no copies of tasks under way, which a full server could not even keep.
+        "broker_transport_options": {
+            "global_keyprefix": KEY_PREFIX,
+            "socket_connect_timeout": 5,
+            "ack_emulation": False,
+        },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "task_queues": [Queue(name, routing_key=name) for name in ALL_QUEUES],

@@ -30,6 +30,7 @@ LOG_EVENTS: dict[str, str] = {
     "worker.stopped": "the worker left",
     "worker.stalled": "work is due and nothing was claimed: the worker exits to be started anew",
     "worker.loop_blocked": "the event loop did not answer in time",
+    "worker.binding_skipped": "the broker is full: remote control of this worker does not work until it starts anew",
     "worker.exit_refused": "a coroutine asked the process to end; only its own task ended",
     "worker.threads_stuck": "threads did not end in time; the process is ended",
     "worker.lifespan_ended": "what the tasks share ended early; the worker exits to be started anew",
@@ -60,6 +61,7 @@ LOG_EVENTS: dict[str, str] = {
     "up.child_exited": "a child process ended",
     "up.restarting": "a child process is started again after a pause",
     "up.stopping": "everything is stopped in order",
+    "up.no_credentials": "mail for the real SES waits until the workers find AWS credentials",
     "up.output": "a line of a child that is no log line of ours",
     "failpoints.active": "this process dies or fails on purpose: a test",
 }

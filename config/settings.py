@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 MIB = 1024 * 1024
 # SES takes 40 MiB after base64 through v2, which is 30 MiB of raw message with our Received line in it.
@@ -97,13 +97,14 @@ class SmtpSettings(Section):
     )
     max_recipients: int = Field(500, ge=1, le=10_000, description="Most recipients of one message.")
     max_line_bytes: int = Field(2048, ge=998, le=1_000_000, description="Longest line of a message without its CRLF.")
+    max_header_bytes: int = Field(102_400, ge=1024, le=MIB, description="Largest header section of a message.")
     max_command_line_bytes: int = Field(4096, ge=512, le=65536, description="Longest command line.")
     max_commands: int = Field(
         10_000,
         ge=10,
         description="Commands of one connection before it is closed; MAIL, RCPT and DATA of accepted mail are free.",
     )
-    max_errors: int = Field(10, ge=1, description="Refused commands of one connection before it is closed.")
+    max_errors: int = Field(10, ge=1, description="Refused commands, RCPT aside, before a connection is closed; accepted mail resets them.")
     max_connections: int = Field(1000, ge=1, description="Connections at once to one gateway process.")
     max_connections_per_address: int = Field(
         100, ge=1, description="Connections at once from one address to one gateway process."
@@ -119,6 +120,14 @@ class SmtpSettings(Section):
         description="Longest wait for the spool after the final dot; then 451 (RFC 5321 lets clients wait 600).",
     )
     shutdown_grace_seconds: Seconds = Field(15, description="Time for running transactions after SIGTERM.")
+
+    @field_validator("memory_budget_bytes")
+    @classmethod
+    def _has_room_for_a_message(cls, budget_bytes: int, others: ValidationInfo) -> int:
+        largest: int = others.data.get("max_message_bytes", 0)  # missing when it is wrong itself
+        if budget_bytes < largest:
+            raise ValueError(f"must be at least max_message_bytes ({largest})")
+        return budget_bytes
 
 
 class ApiSettings(Section):

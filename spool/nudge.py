@@ -20,9 +20,11 @@ from redis import asyncio as aioredis
 from redis import exceptions
 
 from config.celery_app import PROCESS_TASK, PUBLISH_TASK, make_celery
+from config.errors import TryLater
 from config.logs import get_log
 from config.queues import EVENTS_QUEUE, KEY_PREFIX, PROCESS_QUEUE
 from config.settings import Settings
+from spool import scripts
 
 IDS_PER_TASK = 50
 # Queue length from which on a door leaves nudging to the sweepers.
@@ -55,21 +57,21 @@ class Nudger:
             await asyncio.wait([self._pushes])
 
     async def queue_length(self) -> int:
-        """How many `process` tasks wait for a worker. Raises redis errors."""
+        """How many `process` tasks wait for a worker. Raises TryLater or redis errors."""
         self._queue_length = int(await self._broker.llen(KEY_PREFIX + PROCESS_QUEUE))
         return self._queue_length
 
     async def push(self, groups: Sequence[Sequence[str]]) -> None:
-        """One `process` task for each group of ids, whatever the queue's length. Raises redis errors."""
+        """One `process` task for each group of ids, whatever the queue's length. Raises TryLater or redis errors."""
         bodies = [self._message(PROCESS_TASK, [list(group)]) for group in groups]
         if bodies:
-            self._queue_length = int(await self._broker.lpush(KEY_PREFIX + PROCESS_QUEUE, *bodies))
+            self._queue_length = int(await scripts.PUSH(self._broker, [KEY_PREFIX + PROCESS_QUEUE, *bodies]))
 
     async def push_publish(self, destination: str) -> None:
-        """A `publish` task for a destination, unless enough of them wait already. Raises redis errors."""
+        """A `publish` task for a destination, unless enough of them wait already. Raises TryLater or redis errors."""
         if int(await self._broker.llen(KEY_PREFIX + EVENTS_QUEUE)) >= ENOUGH_TASKS:
             return
-        await self._broker.lpush(KEY_PREFIX + EVENTS_QUEUE, self._message(PUBLISH_TASK, [destination]))
+        await scripts.PUSH(self._broker, [KEY_PREFIX + EVENTS_QUEUE, self._message(PUBLISH_TASK, [destination])])
 
     async def _push_waiting(self) -> None:
         try:
@@ -79,7 +81,7 @@ class Nudger:
                     await self.queue_length()
                 if self._queue_length <= ENOUGH_TASKS:
                     await self.push([ids[start : start + IDS_PER_TASK] for start in range(0, len(ids), IDS_PER_TASK)])
-        except (exceptions.RedisError, OSError) as error:
+        except (TryLater, exceptions.RedisError, OSError) as error:
             self._log.warning("nudge.failed", error=str(error))
         finally:
             self._pushes = None

@@ -107,6 +107,7 @@ class Move(StrEnum):
     LEASE_END = "lease end"
     WAKE = "wake"
     RELEASE = "release"
+    DROP = "drop"
 
 
 _P, _M = Place, Move
@@ -124,6 +125,8 @@ MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
     (_P.PARKED, _M.WAKE): _P.DUE,
     (_P.PARKED, _M.RELEASE): _P.DUE,
     (_P.HELD, _M.RELEASE): _P.DUE,
+    (_P.PARKED, _M.DROP): _P.DONE,
+    (_P.HELD, _M.DROP): _P.DONE,
 }
 
 # Beginning of the reason of parked messages that nobody but an operator can help; /healthz looks for it.

@@ -8,17 +8,19 @@ Theory of operation (the places are in states.py, the scripts in lua/)
    lease was taken writes nothing.
 4. A holder that is silent too long loses its lease in sweep; the message is due again and the next claim sees
    attempts without an outcome: calls that may or may not have been made.
-5. parked messages wake by sweep, held ones by an operator's release; finished ones are forgotten after a while.
+5. parked messages wake by sweep, held ones by an operator's release, and an operator may drop both; finished ones
+   are forgotten after a while.
 A crash between any two of these leaves the message in exactly one place. Only the server's clock counts.
 Every call may be repeated after StoreUnavailable: accept and settle recognise what was written before, the others
 find nothing left to do.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import orjson
 from redis import asyncio as aioredis
 
 from spool import keys, scripts
@@ -26,6 +28,7 @@ from spool.content import ContentStore, ContentUnavailable
 from spool.group_commit import GroupCommit
 from spool.records import Lease, Message, NewMessage, Settlement
 from spool.rows import accept_arguments, message_of, pairs, settlement_row, summary_fields
+from spool.states import RecipientState
 
 # A nudge that brought no claim within this time is taken for lost; with the sweeper's distance of a second a lost
 # nudge costs two seconds at most.
@@ -193,6 +196,28 @@ class Spool:
     async def release(self, message_ids: Sequence[str]) -> list[bool]:
         """Parked or held messages become due; False for each that was in neither place."""
         return [bool(one) for one in await scripts.RELEASE(self.redis, [NUDGE_MS, *message_ids])]
+
+    async def drop(
+        self,
+        message: Message,
+        states: Sequence[RecipientState],
+        *,
+        reason: str,
+        events: Sequence[bytes] = (),
+        counts: Mapping[str, int],
+    ) -> bool:
+        """Ends a parked or held message with these states of its recipients and removes its content.
+
+        False, and nothing is written, when it is in neither place or is not any more as `message` has it.
+        """
+        accepted = sum(attempt.outcome == "accepted" for attempt in message.attempts)
+        before, after, counters = "".join(message.states), "".join(states), orjson.dumps(dict(counts))
+        assert len(before) == len(after)
+        arguments = [message.message_id, before, accepted, after, reason, self._keep_ms, counters, *events]
+        is_done = bool(await scripts.DROP(self.redis, arguments))
+        if is_done:
+            await self.forget_content(message)
+        return is_done
 
     # -- looking
 

@@ -87,3 +87,12 @@ local function enter(place, id, score, why)
   redis.call('HSET', M .. id, 'p', place, 'until', score, 'why', why)
   if place == 'parked' or place == 'held' then count(REASONS, place .. ':' .. why, 1) end
 end
+
+-- The end of a message that has left its place: its content goes now, what is known of it after a while.
+local function finish(id, at, now, why, keep_ms)
+  local key = M .. id
+  count(AGES, slot_of(at), -1)
+  redis.call('HDEL', key, 'c', 'w')
+  redis.call('HSET', key, 'p', 'done', 'until', now, 'why', why)
+  redis.call('PEXPIRE', key, keep_ms)
+end

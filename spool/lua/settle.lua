@@ -46,10 +46,7 @@ end
 local function move(op, key, at)
   redis.call('ZREM', PREFIX .. 'leased', op.i)
   if op.to == 'done' then
-    count(AGES, slot_of(at), -1)
-    redis.call('HDEL', key, 'c', 'w')
-    redis.call('HSET', key, 'p', 'done', 'until', now, 'why', op.why)
-    redis.call('PEXPIRE', key, op.keep)
+    finish(op.i, at, now, op.why, op.keep)
   else
     redis.call('HDEL', key, 'x')  -- the holder lived to say where it goes: only losses in a row count
     enter(op.to, op.i, now + op.ms, op.why)

@@ -3,9 +3,11 @@
 import ast
 import re
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 import yaml
+from pydantic.fields import FieldInfo
 
 from config.failpoints import FAILPOINTS
 from config.log_events import LOG_EVENTS
@@ -56,6 +58,39 @@ def test_every_setting_has_its_row_in_the_operations_page():
     assert [variable for variable in variables if f"`{variable}`" not in page] == []
 
 
+def expected_row(section: str, key: str, field: FieldInfo) -> str:
+    """A row of the settings tables, as the settings themselves have it."""
+    default = "the host's name" if field.default_factory else worded(field.default)
+    limits = " \\| ".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else ""
+    for limit in field.metadata:
+        for name, sign in (("ge", "≥"), ("le", "≤"), ("gt", ">")):
+            if (number := getattr(limit, name, None)) is not None:
+                limits += f"{', ' if limits else ''}{sign} {number:,}"
+    return f"| `{variable_of(section, key)}` | {default} | {limits} | {field.description} |"
+
+
+def worded(value: object) -> str:
+    match value:
+        case None | "":
+            return "empty"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"{value:g}" if abs(value) < 10_000 else f"{value:,}"
+        case tuple():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)
+
+
+def test_the_settings_tables_say_what_the_settings_say():
+    page = (HOUSE / "docs/operations.md").read_text("utf-8")
+    rows = [
+        expected_row(name, key, field) for name, model in sections().items() for key, field in model.model_fields.items()
+    ]
+    assert [row for row in rows if f"\n{row}\n" not in page] == []
+
+
 def test_every_file_named_in_how_it_works_exists():
     page = (HOUSE / "docs/how-it-works.md").read_text("utf-8")
     named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|lua|html|md|toml))`", page))
@@ -67,6 +102,13 @@ def test_every_module_of_the_house_is_named_in_how_it_works():
     page = (HOUSE / "docs/how-it-works.md").read_text("utf-8")
     modules = [str(path.relative_to(HOUSE)) for path in sources() if path.name not in {"__init__.py", "__main__.py"}]
     assert [name for name in modules if f"`{name}`" not in page] == []
+
+
+def test_every_script_is_named_in_how_it_works():
+    page = (HOUSE / "docs/how-it-works.md").read_text("utf-8")
+    scripts = [str(path.relative_to(HOUSE)) for path in sorted(HOUSE.glob("*/lua/*.lua"))]
+    assert len(scripts) > 10
+    assert [name for name in scripts if f"`{name}`" not in page] == []
 
 
 def test_every_failpoint_is_reached_somewhere_and_no_other():

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from config.settings import Settings
-from mailsluice import queue
+from mailsluice import drop, queue
 from spool import keys
 from spool.figures import SAMPLE
-from spool.states import Place
+from spool.states import Place, RecipientState
 from spool.store import Spool
 from tests.spooled import accept, beat, settings_of, settle, with_spool
 
@@ -55,7 +55,7 @@ def test_messages_are_counted_where_they_are_with_their_reasons(settings, capsys
     assert found["store"]["is_safe"]
     assert any("held" in sentence for sentence in found["advice"])
     assert queue.run(settings) == 0
-    assert "1 held: step relay failed: KeyError" in capsys.readouterr().out
+    assert " 1 step relay failed: KeyError; since" in capsys.readouterr().out
 
 
 def test_more_messages_than_the_window_are_counted_exactly(settings, capsys):
@@ -130,7 +130,7 @@ def test_what_cannot_be_released_is_said_and_the_others_are_released(settings, c
     assert "no\\x1bsuch: no such message" in said.err
 
 
-@pytest.mark.parametrize("command", [queue.run, lambda settings: queue.release(settings, ["x"])])
+@pytest.mark.parametrize("command", [queue.run, lambda settings: queue.release(settings, ["x"]), lambda settings: drop.run(settings, ["x"])])
 def test_without_a_server_there_is_one_line_and_exit_code_2(command, tmp_path, capsys):
     assert command(settings_of(f"unix://user:secret@{tmp_path}/none.sock", tmp_path)) == 2
     said = capsys.readouterr()
@@ -141,3 +141,26 @@ def test_without_a_server_there_is_one_line_and_exit_code_2(command, tmp_path, c
     said = capsys.readouterr()
     assert "is `mailsluice up` running" in said.err
     assert str(tmp_path) in said.err
+
+
+def test_held_and_parked_messages_are_dropped_and_others_are_left_alone(settings, capsys):
+    async def fill(spool: Spool) -> tuple[str, str, str]:
+        held, parked, due = await accept(spool, 3), await accept(spool), await accept(spool)
+        await settle(spool, held, to="held", reason="x", states=tuple(map(RecipientState, "Suw")))
+        await settle(spool, parked, to="parked", after_seconds=3600, reason="x")
+        return held, parked, due
+
+    held, parked, due = with_spool(settings, fill)
+    assert drop.run(settings, [held, "nosuch", parked, due, held]) == 1
+    said = capsys.readouterr()
+    assert f"{held}: dropped, 2 recipients given up, 1 of them may have been sent\n" in said.out
+    assert f"{parked}: dropped, 1 recipient given up\n" in said.out
+    assert "nosuch: no such message\n" in said.err
+    assert f"{due}: is due, neither parked nor held\n" in said.err
+    assert f"{held}: is done, neither parked nor held\n" in said.err
+
+    async def states(spool: Spool) -> list[str]:
+        found = await spool.load_summaries([held, parked, due])
+        return ["".join(found[one].states) for one in (held, parked, due)]
+
+    assert with_spool(settings, states) == ["SDD", "D", "w"]

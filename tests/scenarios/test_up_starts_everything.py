@@ -1,6 +1,7 @@
 """`mailsluice up`: the two commands of a first day, as real processes."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -45,6 +46,22 @@ def test_a_second_start_finds_the_mail_of_the_first() -> None:
         shown = up.run("show", message_id, "--json")
         assert shown.returncode == 0, shown.stderr
         assert json.loads(shown.stdout)["state"] == "done"
+
+
+def test_the_real_ses_without_credentials_is_a_warning_that_says_what_to_set() -> None:
+    nothing = {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), ""),
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    }
+    with RunningUp("--upstream", "aws", environ=nothing) as up:
+        [warning] = up.log_lines("up.no_credentials")
+        assert warning["level"] == "warning"
+        assert "set AWS_ACCESS_KEY_ID" in warning["problem"]
+        assert "simulator" not in up.pids()
+        assert up.stop() == 0
 
 
 def test_several_gateways_and_workers_share_the_work() -> None:

@@ -13,7 +13,7 @@ from config.redis_clients import redis_client
 from spool import keys
 from spool.content import FolderContents
 from spool.records import Lease, Settlement
-from spool.states import MESSAGE_TABLE, Move, Place
+from spool.states import MESSAGE_TABLE, Move, Place, RecipientState
 from spool.store import Spool
 from tests.servers import RedisServer
 from tests.store.messages import ZSETS, a_message, end_lease, numbers, wake_now
@@ -133,6 +133,17 @@ class SpoolMachine(RuleBasedStateMachine):
         if may:
             self.moved(id_, Move.RELEASE)
             self.crashes[id_] = 0
+
+    @rule(id_=messages)
+    def drop(self, id_: str):
+        message = self.run(self.spool.load(id_))
+        if message is None:
+            return
+        may = self.places[id_] in {Place.PARKED, Place.HELD}
+        dropped = (RecipientState.DROPPED,) * len(message.states)
+        assert self.run(self.spool.drop(message, dropped, reason="x", counts={"finished_messages": 1})) == may
+        if may:
+            self.moved(id_, Move.DROP)
 
     @rule(id_=messages)
     def withdraw(self, id_: str):

@@ -32,6 +32,10 @@ async def _move(spool: Spool, lease: Lease, move: Move) -> None:
         await spool.settle(Settlement(lease, to=_SETTLED_TO[move], after_seconds=3600, reason="moved"))
     elif move is Move.RELEASE:
         await spool.release([lease.message_id])
+    elif move is Move.DROP:
+        message = await spool.load(lease.message_id)
+        assert message is not None
+        await spool.drop(message, message.states, reason="moved", counts={})
     else:
         # As if its time had come wherever it is, but for the place whose time it is not.
         ripe = keys.LEASED if move is Move.LEASE_END else keys.PARKED

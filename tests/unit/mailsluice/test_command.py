@@ -11,7 +11,7 @@ from config.settings_source import sections, variable_of
 from mailsluice.settings_list import settings_text
 from mailsluice.welcome import welcome
 
-COMMANDS = ("up", "gateway", "api", "worker", "simulator", "redis", "flower", "show", "queue", "settings", "user")
+COMMANDS = ("up", "gateway", "api", "worker", "simulator", "redis", "flower", "show", "queue", "release", "drop", "settings", "user")
 
 
 def mailsluice(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -94,3 +94,34 @@ def test_the_welcome_of_the_real_ses_asks_for_a_verified_sender() -> None:
     assert "2581" not in text
     assert "events.ndjson" not in text
     assert "geheim" not in text
+
+
+def test_the_welcome_names_the_port_with_tls_when_there_is_one() -> None:
+    tls = {"tls_port": 4650, "tls_certificate_file": "c.pem", "tls_key_file": "k.pem"}
+    assert "127.0.0.1:4650" in welcome(Settings.model_validate({"smtp": tls}), has_simulator=True, after_seconds=3)
+    assert "TLS" not in welcome(Settings(), has_simulator=True, after_seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("smtp", "is_open"),
+    [
+        ({}, True),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "localhost"}, True),
+        ({"host": "::"}, True),
+        ({"host": "10.0.0.5"}, False),
+        ({"host": "10.0.0.5", "allowed_networks": "10.0.0.0/8"}, True),
+        ({"host": "0.0.0.0", "allowed_networks": "10.0.0.0/8"}, False),
+        ({"allowed_networks": ""}, False),
+    ],
+)
+def test_a_first_mail_that_would_be_refused_is_not_proposed(*, smtp: dict[str, str], is_open: bool) -> None:
+    text = welcome(Settings.model_validate({"smtp": smtp}), has_simulator=True, after_seconds=3)
+    assert ("python3 -c" in text) is is_open
+    assert ("`mailsluice user add NAME`, and set SLUICE_SMTP_TLS_CERTIFICATE_FILE" in text) is not is_open
+
+
+def test_who_has_tls_needs_only_a_user() -> None:
+    smtp = {"allowed_networks": "", "auth_without_tls": True}
+    text = welcome(Settings.model_validate({"smtp": smtp}), has_simulator=True, after_seconds=3)
+    assert text.endswith("a first mail needs a user: make one with `mailsluice user add NAME`.\n\n")

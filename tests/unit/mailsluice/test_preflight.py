@@ -1,14 +1,16 @@
+import asyncio
 import fcntl
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from config.errors import Refused
-from mailsluice.preflight import Door, complain, lock_data_dir, port_problems, without_secrets
+from mailsluice.preflight import Door, complain, credentials_problem, lock_data_dir, port_problems, without_secrets
 
 
 def test_a_new_data_dir_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -70,6 +72,17 @@ def test_a_port_somebody_listens_on_is_a_problem_even_if_it_would_be_shared(*, s
     assert int(suggested) > port
 
 
+def test_ports_that_are_proposed_differ_from_each_other_and_from_those_that_are_wanted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        doors = [Door("smtp", "127.0.0.1", port), Door("api", "127.0.0.1", port), Door("flower", "127.0.0.1", port)]
+        proposed = [int(problem.rpartition("=")[2]) for problem in port_problems(doors)]
+        assert len(set(proposed)) == len(proposed) == 3
+        wanted = Door("simulator", "127.0.0.1", proposed[0])
+        again = [int(problem.rpartition("=")[2]) for problem in port_problems([*doors, wanted])]
+        assert proposed[0] not in again
+
+
 def test_two_doors_on_one_port_are_a_problem_unless_on_other_addresses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -97,6 +110,35 @@ def test_an_address_of_another_machine_is_a_problem() -> None:
 )
 def test_passwords_in_urls_are_not_shown(url: str, shown: str) -> None:
     assert without_secrets(url) == shown
+
+
+class _Keys:
+    async def get_frozen_credentials(self) -> SimpleNamespace:
+        return SimpleNamespace(access_key="AKIA", secret_key="secret", token=None)
+
+
+class _Session:
+    def __init__(self, *, found: _Keys | None = None, waits: bool = False) -> None:
+        self._found, self._waits = found, waits
+
+    async def get_credentials(self) -> _Keys | None:
+        if self._waits:
+            await asyncio.Event().wait()
+        return self._found
+
+
+async def test_credentials_that_are_there_are_no_problem() -> None:
+    assert await credentials_problem(lambda: _Session(found=_Keys())) == ""
+
+
+async def test_missing_credentials_are_told_with_what_to_set() -> None:
+    problem = await credentials_problem(_Session)
+    assert problem.startswith("no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role")
+
+
+async def test_a_metadata_service_that_is_silent_is_not_waited_for() -> None:
+    problem = await credentials_problem(lambda: _Session(waits=True), wait_seconds=0.01)
+    assert problem.startswith("no AWS credentials within 0.01 s")
 
 
 def test_problems_are_told_together() -> None:

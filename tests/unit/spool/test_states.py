@@ -67,9 +67,11 @@ def test_a_finished_message_stays_finished_and_every_other_place_can_be_left():
         assert (leads_to == {place}) == (place is Place.DONE)
 
 
-def test_a_message_is_finished_by_its_holder_alone():
+def test_a_message_is_finished_by_its_holder_or_the_operator_alone():
     assert [pair for pair, to in MESSAGE_TABLE.items() if to is Place.DONE and pair[0] is not Place.DONE] == [
-        (Place.LEASED, Move.FINISH)
+        (Place.LEASED, Move.FINISH),
+        (Place.PARKED, Move.DROP),
+        (Place.HELD, Move.DROP),
     ]
 
 
