@@ -18,8 +18,9 @@ PUBLISH_TASK = "publish"
 
 # So long a task begins SES calls; then it gives back what is left of its messages, and another task goes on.
 BATCHES_SECONDS = 300
-# After that a call may take its own time limit, twice for a large upload. Celery's limits only catch bugs.
-GRACE_SECONDS = 300
+# After that a call may take its own time limit, twice for a large upload, and its outcome may wait for a server that is
+# away. Celery's limits only catch bugs: they count from the start of the task and cut whatever is under way.
+GRACE_SECONDS = 960
 
 
 def make_celery(settings: Settings, *, pool: str = "worker.process:MailPool") -> Celery:
@@ -56,7 +57,7 @@ def _options(settings: Settings, pool: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_send_sent_event": False,
         "task_soft_time_limit": BATCHES_SECONDS + GRACE_SECONDS + 2 * settings.relay.call_timeout_seconds,
-        "task_time_limit": BATCHES_SECONDS + 2 * GRACE_SECONDS + 2 * settings.relay.call_timeout_seconds,
+        "task_time_limit": BATCHES_SECONDS + GRACE_SECONDS + 60 + 2 * settings.relay.call_timeout_seconds,
         "task_serializer": "json",
         "accept_content": ["json"],
         "worker_pool": pool,

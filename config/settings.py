@@ -14,7 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 MIB = 1024 * 1024
 # SES takes 40 MiB after base64 through v2, which is 30 MiB of raw message with our Received line in it.
@@ -104,7 +113,9 @@ class SmtpSettings(Section):
         ge=10,
         description="Commands of one connection before it is closed; MAIL, RCPT and DATA of accepted mail are free.",
     )
-    max_errors: int = Field(10, ge=1, description="Refused commands, RCPT aside, before a connection is closed; accepted mail resets them.")
+    max_errors: int = Field(
+        10, ge=1, description="Refused commands, RCPT aside, before a connection is closed; accepted mail resets them."
+    )
     max_connections: int = Field(1000, ge=1, description="Connections at once to one gateway process.")
     max_connections_per_address: int = Field(
         100, ge=1, description="Connections at once from one address to one gateway process."

@@ -6,32 +6,32 @@ alone, whatever the spool says. Never removed: the content of a message that is 
 not answer nothing is removed. Two collectors at once would do no harm; the lock saves the work.
 """
 
-import secrets
-
 from spool import keys, scripts
 from spool.states import Place
 from spool.store import Spool
 
 _AT_ONCE = 500
-_LOCK_SECONDS = 600
+# Listing a content store costs: once in this time for the whole cluster. The lock is kept that long.
+_PAUSE_SECONDS = 900
 
 
 async def collect_orphans(spool: Spool, *, older_than_seconds: float = 3600, now: float) -> int:
-    """Removes orphaned contents and returns how many; 0 when another process is at it. `now` in epoch seconds.
+    """Removes orphaned contents and returns how many; 0 when another process is at it or was lately.
 
+    `now` in epoch seconds.
     Raises StoreUnavailable, StoreFull or ContentUnavailable; what was removed until then is removed.
     """
-    lock, token = keys.lock_key("orphans"), secrets.token_hex(8)
-    if not await scripts.answer_of(spool.redis.set(lock, token, nx=True, ex=_LOCK_SECONDS)):
+    lock = keys.lock_key("orphans")
+    if not await scripts.answer_of(spool.redis.set(lock, "1", nx=True, ex=_PAUSE_SECONDS)):
         return 0
     removed = 0
     try:
         candidates = [one async for one in spool.contents.older_than(older_than_seconds, now)]
         for start in range(0, len(candidates), _AT_ONCE):
             removed += await _remove_orphans_among(spool, candidates[start : start + _AT_ONCE])
-    finally:
-        if await scripts.answer_of(spool.redis.get(lock)) == token.encode():
-            await scripts.answer_of(spool.redis.delete(lock))
+    except BaseException:
+        await scripts.answer_of(spool.redis.delete(lock))
+        raise
     return removed
 
 

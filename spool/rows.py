@@ -16,7 +16,7 @@ from spool.scripts import Argument
 from spool.states import Place, RecipientState
 
 # Attempts kept of a message besides those that are open, accepted or rejected; see lua/settle.lua.
-KEPT_ATTEMPTS = 100
+KEPT_ATTEMPTS = 10
 
 
 def accept_arguments(message: NewMessage, reference: str) -> tuple[Argument, ...]:

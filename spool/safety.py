@@ -120,6 +120,8 @@ def durability_of(facts: Facts) -> str | None:
         return "none"
     if facts.config is None or "appendfsync" not in facts.config:
         return None
+    if facts.config.get("no-appendfsync-on-rewrite") == "yes":
+        return "none"  # no fsync at all while a rewrite or a snapshot runs
     return {"always": "always", "everysec": "everysec"}.get(facts.config["appendfsync"], "none")
 
 
@@ -238,7 +240,7 @@ class SafetyWatch:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.info()
         # One pattern each: CONFIG GET takes several only from version 7 on.
-        for pattern in ("appendfsync", "save", "stop-writes-on-bgsave-error"):
+        for pattern in ("appendfsync", "no-appendfsync-on-rewrite", "save", "stop-writes-on-bgsave-error"):
             pipeline.config_get(pattern)
         info, *configs = await pipeline.execute(raise_on_error=False)
         if isinstance(info, Exception):

@@ -131,3 +131,5 @@ MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
 
 # Beginning of the reason of parked messages that nobody but an operator can help; /healthz looks for it.
 ACCOUNT_TROUBLE = "SES account trouble"
+# Reason of messages that are held because a call ended without an answer; a late one lets them go on (settle.lua).
+IN_DOUBT = "in doubt: sent or not"

@@ -113,7 +113,8 @@ class Spool:
         try:
             taken = await self._accepts.add(_Commit(arguments, len(message.content) if is_inline else 0))
         except scripts.StoreFull:
-            await self._delete_content(reference)
+            if await self.load(message.message_id) is None:  # an earlier try may have been committed with it
+                await self._delete_content(reference)
             raise
         if not taken:
             raise scripts.StoreUnavailable("the message was withdrawn")

@@ -45,11 +45,15 @@ class LeaseKeeper:
 
     async def run(self) -> None:
         """Renews for ever, three times a term."""
+        third = self._spool.lease_seconds / 3
+        pause = third
         while True:
-            await asyncio.sleep(self._spool.lease_seconds / 3)
+            await asyncio.sleep(pause)
+            pause = third
             try:
                 await self._renew(list(self._leases.values()))
             except TryLater as error:
+                pause = min(1.0, third / 4)  # the server may be back before the leases end
                 self._log.warning("spool.unavailable", doing="renew leases", error=error.detail)
 
     async def _renew(self, leases: Sequence[Lease]) -> None:

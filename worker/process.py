@@ -46,6 +46,8 @@ _RESERVED_THREADS = 4
 # Bytes of contents out of the content store that the messages of one process hold at once.
 _CONTENT_BYTES = 256 * 1024 * 1024
 _ANNOUNCE_SECONDS = 0.2
+_TIDY_SECONDS = 60.0
+_DEAD_AFTER_SECONDS = 3600
 _EXIT_STALLED = 70  # EX_SOFTWARE: the supervisor starts a new one
 
 
@@ -60,7 +62,6 @@ class WorkerProcess:
         self._sweeper = Sweeper(
             tools,
             is_saturated=lambda: self._processing >= self._max_processing,
-            chores=[publisher.trim, self._collect_orphans],
         )
         self._room = Room(max(50, 8 * tools.settings.worker.concurrent_calls))
         self._started_at_ms = tools.now_ms()
@@ -87,7 +88,8 @@ class WorkerProcess:
     async def _process(self, message_ids: Sequence[str], deadline: float) -> None:
         tools = self._tools
         started = time.perf_counter()
-        async with self._room.places(len(message_ids)):
+        taken = await self._room.take(len(message_ids))
+        try:
             if tools.stopping.is_set() or time.monotonic() > deadline:
                 return
             claimed = await tools.spool.claim(message_ids, tools.worker)
@@ -95,8 +97,16 @@ class WorkerProcess:
                 tools.leases.take(one.lease)
             self._last_claim_at, self._last_claim_at_ms = time.monotonic(), tools.now_ms()
             self._claimed += len(claimed)
+            self._room.give(taken - min(taken, len(claimed)))
+            taken = min(taken, len(claimed))
             tools.failpoints.reached("worker.after_claim")
-            await asyncio.gather(*(process_message(one, tools, deadline) for one in claimed))
+            running = [asyncio.ensure_future(process_message(one, tools, deadline)) for one in claimed]
+            for message in running[:taken]:  # a slow message keeps its own place only
+                message.add_done_callback(lambda _: self._room.give(1))
+            taken = 0
+            await asyncio.gather(*running)
+        finally:
+            self._room.give(taken)
         self._has_news = True
         tools.tally.observe("task:process", time.perf_counter() - started)
 
@@ -112,8 +122,10 @@ class WorkerProcess:
         return [
             self._tools.leases.run,
             self._sweeper.run,
+            self._tick,
             self._beat,
             self._announce,
+            self._tidy,
             lambda: self._tools.tally.run(redis),
         ]
 
@@ -136,10 +148,15 @@ class WorkerProcess:
             return "messages are due and this worker is given none"
         return ""
 
+    async def _tick(self) -> None:
+        """For the watchdog: the loop goes round. Waits for nothing else."""
+        while True:
+            self._last_tick = time.monotonic()
+            await asyncio.sleep(1)
+
     async def _beat(self) -> None:
         redis = self._tools.spool.redis
         while True:
-            self._last_tick = time.monotonic()
             beat = {
                 "at_ms": self._tools.now_ms(),
                 "started_at_ms": self._started_at_ms,
@@ -164,6 +181,23 @@ class WorkerProcess:
                 for name in self._publisher.names:
                     if await self._publisher.has_work(name):
                         await self._tools.nudger.push_publish(name)
+
+    async def _tidy(self) -> None:
+        """Now and then, each on its own: a failure of one does not keep the others from their turn."""
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS * (0.5 + self._tools.chance()))
+            for chore in (self._publisher.trim, self._forget_dead_workers, self._collect_orphans):
+                try:
+                    await chore()
+                except (TryLater, exceptions.RedisError, OSError) as error:
+                    self._tools.log.warning("sweep.failed", error=str(error))
+
+    async def _forget_dead_workers(self) -> None:
+        redis = self._tools.spool.redis
+        oldest = self._tools.now_ms() - _DEAD_AFTER_SECONDS * 1000
+        beats = await redis.hgetall(keys.WORKERS)
+        if dead := [name for name, beat in beats.items() if orjson.loads(beat)["at_ms"] < oldest]:
+            await redis.hdel(keys.WORKERS, *dead)
 
     async def _collect_orphans(self) -> None:
         if removed := await collect_orphans(self._tools.spool, older_than_seconds=3600, now=time.time()):

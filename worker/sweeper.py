@@ -6,12 +6,11 @@ Theory of operation
    this process could take more: a long queue wakes the workers anyway. Messages that were lost with a worker before
    travel alone, so that one that kills workers does not take others with it.
 3. A full round is followed by the next at once, so a backlog moves at the speed of the workers.
-4. Every minute or so: contents without a message are removed, the event stream is trimmed.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from redis import exceptions
 
@@ -27,28 +26,20 @@ _SUSPECT_CRASHES = 2
 
 
 class Sweeper:
-    """Sweeps until it is cancelled. `chores` are run about once a minute."""
+    """Sweeps until it is cancelled."""
 
-    def __init__(
-        self, tools: Tools, *, is_saturated: Callable[[], bool], chores: Sequence[Callable[[], Awaitable[object]]] = ()
-    ) -> None:
+    def __init__(self, tools: Tools, *, is_saturated: Callable[[], bool]) -> None:
         self._tools = tools
         self._is_saturated = is_saturated
-        self._chores = chores
         #: time.monotonic() since when due messages found no claimer; None = there are none.
         self.overdue_since: float | None = None
 
     async def run(self) -> None:
         """For ever; a store that is away is met with patience."""
-        next_chores_at = time.monotonic() + 60 * self._tools.chance()
         while True:
             is_busy = False
             try:
                 is_busy = await self.sweep()
-                if time.monotonic() > next_chores_at:
-                    next_chores_at = time.monotonic() + 60
-                    for chore in self._chores:
-                        await chore()
             except (TryLater, exceptions.RedisError, OSError) as error:
                 self._tools.log.warning("sweep.failed", error=str(error))
             seconds = self._tools.settings.worker.sweep_seconds * (0.75 + self._tools.chance() / 2)

@@ -7,16 +7,19 @@ to the spool with the next write, in one transaction with the states they belong
 import asyncio
 import dataclasses
 import math
+import time
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
+from config.celery_app import GRACE_SECONDS
 from spool.records import Attempt, Lease, Message, NewMessage, Settlement
 from spool.scripts import StoreUnavailable
 from worker.tools import Tools
 
 # An outcome is worth waiting for the store: without it the batch is in doubt.
-_PATIENCE_SECONDS = 900
+# Below the grace that Celery leaves to a task after its last call (config/celery_app.py).
+_PATIENCE_SECONDS = GRACE_SECONDS - 60
 _PAUSE_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -91,6 +94,14 @@ class Stop:
 
 
 Move = Literal["due", "parked", "held", "done"]
+
+
+def age_seconds(work: Work, tools: Tools) -> float:
+    """How old the message is by the server's clock: a claim tells when the lease ends, the rest is monotonic."""
+    lease_seconds = tools.spool.lease_seconds
+    at_claim_ms = work.message.until_ms - lease_seconds * 1000 - work.message.accepted_at_ms
+    claimed_at = work.lease.deadline - lease_seconds
+    return at_claim_ms / 1000 + time.monotonic() - claimed_at
 
 
 async def write(

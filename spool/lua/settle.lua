@@ -10,6 +10,9 @@ may_grow()
 local now, out, content_at = now_ms(), {}, 2
 local spawned_messages, spawned_recipients = 0, 0
 
+-- As spool/states.py has it.
+local IN_DOUBT = 'in doubt: sent or not'
+
 -- Outcomes that finish no recipient; of these only the newest attempts are kept.
 local FINISHES_NOBODY = { throttled = true, unavailable = true, unknown = true }
 
@@ -25,13 +28,29 @@ local function holds(op, fence, place)
   return ends and tonumber(ends) > now
 end
 
--- The lease is lost. What SES answered is a fact all the same: it closes an attempt that is open or in doubt.
-local function note_late_answers(op, key)
+-- A late answer (below) may have come between the claim and this write: then the holder does not know that SES has
+-- the batch. It writes nothing, and the message is due again for one who does.
+local function contradicts(op, key)
+  for a = 1, #op.att, 2 do
+    local known = redis.call('HGET', key, op.att[a])
+    if known and outcome_of(known) == 'accepted' and outcome_of(op.att[a + 1]) ~= 'accepted' then return true end
+  end
+  return false
+end
+
+-- The lease is lost. What SES answered is a fact all the same: it closes an attempt that is open or in doubt, and a
+-- message that is held only for that doubt goes on.
+local function note_late_answers(op, key, place)
   for a = 1, #op.att, 2 do
     local known = redis.call('HGET', key, op.att[a])
     local before, after = known and outcome_of(known), outcome_of(op.att[a + 1])
     if known and after and (not before or before == 'unknown') then
       redis.call('HSET', key, op.att[a], op.att[a + 1])
+      if after == 'accepted' and place == 'held' and redis.call('HGET', key, 'why') == IN_DOUBT then
+        leave('held', op.i)
+        enter('due', op.i, now, '')
+        place = 'due'
+      end
     end
   end
 end
@@ -82,11 +101,15 @@ for n, op in ipairs(cjson.decode(ARGV[1])) do
   local is_repeat = fence == string.format('%.0f', op.f) and string.find(marks, op.q, 1, true) ~= nil
   local written = holds(op, fence, place) or (is_repeat and op.live ~= 1)
   if place and not is_repeat then
-    if written then
+    if written and contradicts(op, key) then
+      written = false
+      leave('leased', op.i)
+      enter('due', op.i, now, '')
+    elseif written then
       spawn(op, content_at)
       write(op, key, at, marks)
     else
-      note_late_answers(op, key)
+      note_late_answers(op, key, place)
     end
     for _, index in ipairs(op.ix) do remember(index, op.i, now) end
   end

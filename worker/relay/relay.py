@@ -4,7 +4,7 @@ Theory of operation
 1. The recipients that wait are split into batches of at most 50, in order.
 2. For each batch: the attempt is written (intent), SES is called once, the outcome is noted. The note of one batch
    travels with the intent of the next, the last one with the end of the message: always before anything else is
-   sent for this message.
+   sent for this message, and before waiting for a free slot.
 3. After Throttled or Unavailable the rest of the message waits: SES said it about the account, not about the batch.
 4. A crash between intent and outcome leaves an attempt without outcome; the next holder's load step settles it.
 Invariant: at most one batch of a message is in doubt for each lost call, and no recipient is in two batches at once.
@@ -55,6 +55,8 @@ async def relay(work: Work, tools: Tools) -> Continue | Stop:
             raise StepFailed(work) from error
         if work.delay_reason:
             break
+        if tools.ses.slots.locked():  # the next batch has to wait: what SES answered must not wait with it
+            work = await write(work, tools)
     return Continue(work)
 
 

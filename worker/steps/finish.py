@@ -4,12 +4,10 @@ from typing import Literal
 
 from config.errors import TryLater
 from sending_events.records import EventRecord
-from spool.states import RecipientState
+from spool.states import ACCOUNT_TROUBLE, IN_DOUBT, RecipientState
 from worker.relay.relay import STOPPING
 from worker.tools import Tools
-from worker.work import LeaseLost, Stop, Work, write
-
-IN_DOUBT = "in doubt: sent or not"
+from worker.work import LeaseLost, Stop, Work, age_seconds, write
 
 
 async def finish(work: Work, tools: Tools) -> Stop:
@@ -35,9 +33,10 @@ async def _park(work: Work, tools: Tools) -> Stop:
     """The rest waits: longer with every round, never past its end of life."""
     message = work.message
     rounds = message.rounds + 1
-    age_seconds = (tools.now_ms() - message.accepted_at_ms) / 1000
-    left_seconds = max(0.5, tools.settings.relay.max_age_seconds - age_seconds + 0.5)
-    delay_seconds = min(tools.backoff.delay_seconds(rounds, tools.chance()), left_seconds)
+    delay_seconds = tools.backoff.delay_seconds(rounds, tools.chance())
+    if not work.delay_reason.startswith(ACCOUNT_TROUBLE):  # for which nobody expires
+        left_seconds = max(0.5, tools.settings.relay.max_age_seconds - age_seconds(work, tools) + 0.5)
+        delay_seconds = min(delay_seconds, left_seconds)
     waiting = message.indexes(RecipientState.WAITING)
     next_at_ms = tools.now_ms() + int(delay_seconds * 1000)
     event = EventRecord(

@@ -12,7 +12,7 @@ from spool.states import Happening, RecipientState
 from worker.relay.note import note, outcome_of
 from worker.relay.outcomes import Accepted, Outcome, Unavailable, Unknown
 from worker.tools import Tools
-from worker.work import Continue, Stop, Work, write
+from worker.work import Continue, Stop, Work, age_seconds, write
 
 NOT_RECORDED = Unknown("NotRecorded", "the worker ended, or a step failed, before SES's answer was recorded")
 
@@ -58,11 +58,11 @@ def _is_account_to_blame(work: Work) -> bool:
 
 def expired(work: Work, tools: Tools) -> Work:
     """Gives up the waiting recipients of a message that is older than relay.max_age_seconds."""
-    age_seconds = (tools.now_ms() - work.message.accepted_at_ms) / 1000
+    age = age_seconds(work, tools)
     too_old = work.message.indexes(RecipientState.WAITING)
-    if not too_old or age_seconds <= tools.settings.relay.max_age_seconds or _is_account_to_blame(work):
+    if not too_old or age <= tools.settings.relay.max_age_seconds or _is_account_to_blame(work):
         return work
-    tools.log.warning("recipient.expired", recipients=len(too_old), age_seconds=int(age_seconds))
+    tools.log.warning("recipient.expired", recipients=len(too_old), age_seconds=int(age))
     reason = f"not sent within {tools.settings.relay.max_age_seconds / 3600:g} hours"
     event = EventRecord("expired", work.message.message_id, tools.now_ms(), too_old, reason=reason)
     return work.learnt(

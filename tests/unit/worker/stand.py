@@ -79,7 +79,7 @@ def message(recipients: int = 3, **fields) -> Message:
         "failures": 0,
         "crashes": 0,
         "reason": "",
-        "until_ms": 0,
+        "until_ms": NOW_MS + 30_000,  # claimed a moment ago
     }
     return Message(**{**values, **fields})
 

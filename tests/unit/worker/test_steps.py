@@ -8,13 +8,13 @@ from config.errors import TryLater
 from config.failpoints import Failpoints
 from sending_events.records import EventRecord
 from spool.scripts import StoreUnavailable
-from spool.states import RecipientState
+from spool.states import IN_DOUBT, RecipientState
 from spool.store import Spool
 from tests.unit.worker.stand import NOW_MS, AnsweringSes, RememberingSpool, attempt, message, stand, work
 from worker.relay.outcomes import Accepted, Rejected, Throttled, Unavailable, Unknown, of_code
 from worker.relay.relay import STOPPING, relay
 from worker.relay.ses import SesClient
-from worker.steps.finish import IN_DOUBT, finish, give_back, hold_or_retry
+from worker.steps.finish import finish, give_back, hold_or_retry
 from worker.steps.load import load
 from worker.steps.tell import tell
 from worker.work import LeaseLost, StepFailed, Stop, write
