@@ -41,12 +41,12 @@ class Slot:
             self._program.kill()
             self._program = None
 
-    def has_ended_by_itself(self) -> bool:
-        """True once for each end that was not a kill."""
+    def ended_by_itself(self) -> str:
+        """Once for each end that was not a kill: what ended and its exit code; else empty."""
         if self._program is None or self._program.is_running():
-            return False
-        self._program = None
-        return True
+            return ""
+        code, self._program = self._program.process.returncode, None
+        return f"{self.kind} (exit code {code})"
 
 
 class RedisSlot(Slot):
@@ -62,8 +62,8 @@ class RedisSlot(Slot):
     def kill(self) -> None:
         self._line.redis.kill()
 
-    def has_ended_by_itself(self) -> bool:
-        return False
+    def ended_by_itself(self) -> str:
+        return ""
 
 
 class Killer:
@@ -107,8 +107,8 @@ class Killer:
         """Starts what should run again by now."""
         now = time.monotonic() if now is None else now
         for slot in (self._redis, *self._slots):
-            if slot.has_ended_by_itself():
-                self.ends[slot.kind] += 1
+            if end := slot.ended_by_itself():
+                self.ends[end] += 1
                 slot.start_at = now + LONGEST_REVIVAL_SECONDS * self._random.random()
             if not slot.is_running() and now >= slot.start_at:
                 slot.start()

@@ -194,6 +194,19 @@ def release(
     raise typer.Exit(run(settings, any_ids))
 
 
+@app.command()
+def drop(
+    any_ids: Annotated[list[str], typer.Argument(metavar="ID …")],
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Give held or parked messages up for good: not sent, not bounced."""
+    settings = _load(config, data_dir)
+    from mailsluice.drop import run
+
+    raise typer.Exit(run(settings, any_ids))
+
+
 @app.command("settings")
 def settings_(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Print every setting: value (* = not the default), variable and meaning."""

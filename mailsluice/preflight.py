@@ -4,13 +4,14 @@ The data dir exists, belongs to one supervisor only and is for this user only; e
 is not ours can keep mail. Each check returns sentences that say what to do; the caller shows them all at once.
 """
 
+import asyncio
 import errno
 import fcntl
 import os
 import re
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,14 @@ from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import variable_of
 from spool.safety import SafetyReport, SafetyWatch
+from worker.relay.credentials import AwsSession, CredentialSource, NoCredentials
 
 LOCK_FILE = "lock"
 #: After a kill -9 the kernel needs a moment to end the children of the old supervisor.
 LOCK_WAIT_SECONDS = 3.0
 PORTS_TRIED = 100
+#: A host's metadata service answers in milliseconds, one that is not there in its own time.
+CREDENTIALS_WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,48 +86,55 @@ def port_problems(doors: Sequence[Door]) -> list[str]:
     opened: dict[int, Door] = {}
     held: list[socket.socket] = []
     problems = []
+    taken = {door.port for door in doors}
     try:
         for door in doors:
             if (other := opened.get(door.port)) is not None and _same_place(other.host, door.host):
                 problems.append(
-                    f"port {door.port} of [{door.section}] is the port of [{other.section}] too{_choose(door)}"
+                    f"port {door.port} of [{door.section}] is the port of [{other.section}] too{_choose(door, taken)}"
                 )
                 continue
             try:
                 held.append(_bound(door.host, door.port))
                 opened[door.port] = door
             except OSError as error:
-                problems.append(_port_problem(door, error))
+                problems.append(_port_problem(door, error, taken))
     finally:
         for one in held:
             one.close()
     return problems
 
 
-def _port_problem(door: Door, error: OSError) -> str:
+def _port_problem(door: Door, error: OSError, taken: set[int]) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return f"port {door.port} of [{door.section}] is in use{_choose(door)}"
+            return f"port {door.port} of [{door.section}] is in use{_choose(door, taken)}"
         case errno.EACCES:
-            return f"port {door.port} of [{door.section}] may not be opened by this user{_choose(door)}"
+            return f"port {door.port} of [{door.section}] may not be opened by this user{_choose(door, taken)}"
         case _:
             variable = variable_of(door.section, "host")
             return f"{door.host} of [{door.section}] cannot be listened on ({error.strerror}): set {variable}=127.0.0.1"
 
 
-def _choose(door: Door) -> str:
-    return f"; choose another: {variable_of(door.section, door.key)}={_free_port_after(door)}"
+def _choose(door: Door, taken: set[int]) -> str:
+    """Advice that can be followed for all doors at once: what it names counts as taken from then on."""
+    port = _free_port_after(door, taken)
+    if port is not None:
+        taken.add(port)
+    return f"; choose another: {variable_of(door.section, door.key)}={port or '…'}"
 
 
-def _free_port_after(door: Door) -> int | str:
+def _free_port_after(door: Door, taken: set[int]) -> int | None:
     first = max(door.port, 1024) + 1
     for port in range(first, min(first + PORTS_TRIED, 65536)):
+        if port in taken:
+            continue
         try:
             _bound(door.host, port).close()
         except OSError:
             continue
         return port
-    return "…"
+    return None
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -174,6 +185,20 @@ async def broker_problems(settings: Settings) -> list[str]:
             f"[broker] url {where} does not answer ({type(error).__name__}): start it, or correct SLUICE_BROKER_URL"
         ]
     return []
+
+
+async def credentials_problem(
+    new_session: Callable[[], AwsSession], *, wait_seconds: float = CREDENTIALS_WAIT_SECONDS
+) -> str:
+    """Why the workers of the real SES have no credentials now, as they will say themselves; "" when they have."""
+    try:
+        async with asyncio.timeout(wait_seconds):
+            await CredentialSource(new_session).current()
+    except NoCredentials as error:
+        return str(error)
+    except TimeoutError:
+        return f"no AWS credentials within {wait_seconds:g} s; check the role, profile or metadata service"
+    return ""
 
 
 def without_secrets(url: str) -> str:

@@ -89,7 +89,7 @@ def advice(picture: Picture) -> tuple[str, ...]:
         example = next((one.example for one in picture.waits if one.place is Place.HELD and one.example), "ID")
         found.append(
             f"{many(held, 'message')} held, nothing happens to them by itself: look with mailsluice show {example}, "
-            "repair the cause, then mailsluice release ID."
+            "repair the cause, then mailsluice release ID, or give it up with mailsluice drop ID."
         )
     for name, backlog in picture.figures.backlogs.items():
         if backlog.oldest_seconds > LATE_EVENTS_SECONDS:
@@ -155,13 +155,14 @@ def _iso(at_ms: int | None) -> str | None:
 
 def told(picture: Picture) -> str:
     """The queue for people."""
-    lines = [*_places(picture.figures), *_waits(picture), *_moving(picture.figures), _store(picture.report)]
+    lines = [*_places(picture), *_moving(picture.figures), _store(picture.report)]
     if sentences := advice(picture):
         lines += ["", "What to do", *(f"  - {escaped(sentence)}" for sentence in sentences)]
     return "\n".join(lines)
 
 
-def _places(figures: Figures) -> Iterator[str]:
+def _places(picture: Picture) -> Iterator[str]:
+    figures = picture.figures
     if not figures.waiting:
         yield "Nothing waits."
         return
@@ -169,21 +170,23 @@ def _places(figures: Figures) -> Iterator[str]:
     for place, text in _PLACES.items():
         if figures.places[place]:
             yield f"  {figures.places[place]:>9,} {text}"
+            yield from _reasons(picture, place)
 
 
 _PLACES = {
     Place.DUE: "due: wait for a worker",
     Place.LEASED: "leased: a worker has them",
-    Place.PARKED: "parked: tried again later",
-    Place.HELD: "held: wait for you",
+    Place.PARKED: "parked in all, tried again by themselves:",
+    Place.HELD: "held in all, wait for you:",
 }
 
 
-def _waits(picture: Picture) -> Iterator[str]:
-    now_ms = picture.figures.taken_at_ms
+def _reasons(picture: Picture, place: Place) -> Iterator[str]:
+    """The parts of a sum, farther to the right than the sum."""
     for wait in picture.waits:
-        reason = escaped(wait.reason) or "no reason given"
-        yield f"  {wait.messages:>9,} {wait.place.value}: {reason}{_when(wait, now_ms)}"
+        if wait.place is place:
+            reason = escaped(wait.reason) or "no reason given"
+            yield f"      {wait.messages:>9,} {reason}{_when(wait, picture.figures.taken_at_ms)}"
 
 
 def _when(wait: Wait, now_ms: int) -> str:

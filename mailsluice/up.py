@@ -18,7 +18,15 @@ from mailsluice import embedded_redis
 from mailsluice.child import Child
 from mailsluice.children import UpOptions, children_of, embedded_store, gateways
 from mailsluice.output import PassOn, as_json, is_console, with_names, write_to_stderr
-from mailsluice.preflight import Door, broker_problems, complain, lock_data_dir, port_problems, server_report
+from mailsluice.preflight import (
+    Door,
+    broker_problems,
+    complain,
+    credentials_problem,
+    lock_data_dir,
+    port_problems,
+    server_report,
+)
 from mailsluice.run_file import RunFile
 from mailsluice.supervisor import Supervisor
 from mailsluice.upstream import address
@@ -30,6 +38,8 @@ def run_up(settings: Settings, options: UpOptions) -> None:
     started_at = time.monotonic()
     set_up_logging(settings.log, "up")
     lock = _lock_and_check(settings, doors_of(settings, options))
+    if not options.has_simulator:
+        asyncio.run(_warn_without_credentials(settings))
     environ = _environ_of(settings)
     store = None
     if settings.redis.url:
@@ -96,6 +106,14 @@ async def _check_servers(settings: Settings) -> None:
         get_log().warning("spool.full", problems=report.problems)
     elif report.problems:
         get_log().warning("spool.safe", problems=report.problems)
+
+
+async def _warn_without_credentials(settings: Settings) -> None:
+    """No reason to refuse: mail is accepted and waits, and a key or role may come later."""
+    from config.aws_clients import aws_session  # noqa: PLC0415 - a third of a second that the simulator need not pay
+
+    if problem := await credentials_problem(lambda: aws_session(settings.relay.region)):
+        get_log().warning("up.no_credentials", problem=problem)
 
 
 def smtp_doors(settings: Settings) -> list[Door]:

@@ -1,6 +1,9 @@
 """What `mailsluice up` prints when everything is ready: where things are, and a line that sends a first mail."""
 
+import ipaddress
+
 from config.settings import Settings
+from config.settings_source import variable_of
 from mailsluice.preflight import without_secrets
 from mailsluice.upstream import address, reachable
 
@@ -10,6 +13,9 @@ def welcome(settings: Settings, *, has_simulator: bool, after_seconds: float) ->
     pages = f"http://{address(settings.simulator.host, settings.simulator.port)}/"
     places = [
         ("SMTP", address(settings.smtp.host, settings.smtp.port), "point your application here"),
+        ("SMTP, TLS", address(settings.smtp.host, settings.smtp.tls_port), "the same, encrypted from the first byte")
+        if settings.smtp.tls_port
+        else None,
         ("API", f"http://{address(settings.api.host, settings.api.port)}/healthz", "also /metrics"),
         ("Simulator", pages, "every mail that the simulated SES took") if has_simulator else None,
         ("Flower", f"http://{address(settings.flower.host, settings.flower.port)}/", "the workers and their tasks")
@@ -22,10 +28,30 @@ def welcome(settings: Settings, *, has_simulator: bool, after_seconds: float) ->
     lines = [f"  {name:10} {place:35} {note}".rstrip() for name, place, note in filter(None, places)]
     seen = f"see it at {pages}" if has_simulator else "see what waits with `mailsluice queue`"
     head = f"mailsluice is ready after {after_seconds:.1f} s. Ctrl-C stops it."
-    send = f"Send a first mail, {seen}"
-    return "\n".join(
-        ["", head, "", *lines, "", send, "", f"  {first_mail(settings, has_simulator=has_simulator)}", "", ""]
-    )
+    if is_open_to_this_machine(settings):
+        send = [f"Send a first mail, {seen}", "", f"  {first_mail(settings, has_simulator=has_simulator)}"]
+    else:
+        send = [user_is_needed(settings)]
+    return "\n".join(["", head, "", *lines, "", *send, "", ""])
+
+
+def is_open_to_this_machine(settings: Settings) -> bool:
+    """Whether a client on this machine may submit without a user; it comes from the address that it connects to."""
+    try:
+        client = ipaddress.ip_address(reachable(settings.smtp.host))
+    except ValueError:  # a name: of this machine, else it could not be listened on
+        client = ipaddress.ip_address("127.0.0.1")
+    return any(client in network for network in settings.smtp.allowed_networks)
+
+
+def user_is_needed(settings: Settings) -> str:
+    """The sentence in place of a line that the gateway would refuse."""
+    needed = f"This machine is not in {variable_of('smtp', 'allowed_networks')}, so a first mail needs a user: "
+    add = "make one with `mailsluice user add NAME`"
+    if settings.smtp.auth_without_tls or settings.smtp.tls_certificate_file:
+        return f"{needed}{add}."
+    files = f"{variable_of('smtp', 'tls_certificate_file')} and {variable_of('smtp', 'tls_key_file')}"
+    return f"{needed}{add}, and set {files}, because users log in over TLS only."
 
 
 def first_mail(settings: Settings, *, has_simulator: bool) -> str:

@@ -78,7 +78,7 @@ def address_of(text: str, fault: Reply) -> str | Reply:
     wide = _WIDE_ADDRESS.fullmatch(text)
     if wide is None or text.isascii():
         return fault
-    domain = _punycode(wide[2])
+    domain = punycode(wide[2])
     if domain is None:
         return fault
     if not wide[1].isascii():
@@ -96,7 +96,8 @@ def _has_sane_lengths(local_part: str, domain: str) -> bool:
     return len(local_part) <= MAX_LOCAL_PART_BYTES and len(domain) <= MAX_DOMAIN_BYTES
 
 
-def _punycode(domain: str) -> str | None:
+def punycode(domain: str) -> str | None:
+    """A domain with letters beyond ASCII as DNS has it; None when there is no such form."""
     if len(domain) > MAX_DOMAIN_BYTES:  # idna's time grows with the square of a label
         return None
     try:

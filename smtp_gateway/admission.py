@@ -104,10 +104,10 @@ class Reservation:
 def may_send_as(sender: str, patterns: Sequence[str]) -> bool:
     """Whether one of a user's patterns covers the sender: user@domain, domain, *.domain or *.
 
-    The null sender belongs to everybody: bounces and auto-replies need it.
+    The null sender needs *: SES sends such a message as whoever stands in its From header.
     """
     address = sender.lower()
-    return not sender or any(_covers(pattern.lower(), address) for pattern in patterns)
+    return any(_covers(pattern.lower(), address) for pattern in patterns)
 
 
 def _covers(pattern: str, address: str) -> bool:

@@ -75,7 +75,7 @@ async def starttls(session: "SmtpSession", argument: str) -> Reply | None:
         return Reply.TLS_ALREADY
     if session.door.certificates is None:
         return Reply.NO_TLS
-    await session.upgrade_to_tls(session.door.certificates.context)
+    await session.upgrade_to_tls()
     return None
 
 
@@ -119,8 +119,21 @@ def _unwanted(session: "SmtpSession", understood: MailCommand) -> Reply | None:
     return door.committer.refusal()
 
 
-async def rcpt(session: "SmtpSession", argument: str) -> Reply:
-    """RCPT: one more recipient; a second time the same one changes nothing."""
+async def rcpt(session: "SmtpSession", argument: str) -> Reply | None:
+    """RCPT: one more recipient; a second time the same one changes nothing.
+
+    One that is refused is no error of the connection: a list may have many of them. But it stays one of the commands
+    that a connection may give, also when the message is accepted.
+    """
+    reply = _with_recipient(session, argument)
+    if not reply.is_clients_fault:
+        return reply
+    session.envelope.commands_before += 1
+    await session.answer(reply, is_error=False)
+    return None
+
+
+def _with_recipient(session: "SmtpSession", argument: str) -> Reply:
     transaction = session.envelope
     if not session.is_in_transaction:
         return Reply.MAIL_FIRST

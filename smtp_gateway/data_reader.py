@@ -10,8 +10,12 @@ Theory of operation
 4. Un-stuffing (RFC 5321 section 4.5.2) is one replacement, made only where CRLF. occurs.
 5. After the first fault nothing is kept, but everything is read to the end: a refusal in mid-DATA would make the
    client's remaining lines commands.
-Memory: the kept pieces, at most one limit's worth, and once more the same when they are joined.
+Memory: one growing buffer with our Received line in front, whatever sizes the chunks have. The content is that buffer
+itself, not a copy (BytesIO.getvalue shares it), so there is never more than one limit's worth. The buffer reserves up
+to an eighth more while it grows.
 """
+
+from io import BytesIO
 
 from smtp_gateway.replies import Reply
 
@@ -22,14 +26,14 @@ _BEGINNINGS = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 class DataReader:
     """One message. Feed it until it returns what follows the end; then look at `fault` or take `content`."""
 
-    def __init__(self, *, max_message_bytes: int, max_line_bytes: int) -> None:
-        self._max_bytes = max_message_bytes + 2  # the CRLF that came before the message
+    def __init__(self, *, max_message_bytes: int, max_line_bytes: int, received_line: bytes = b"") -> None:
+        self._max_bytes = max_message_bytes
         self._window = max_line_bytes + 2
         self._carry = b"\r\n"
-        self._pieces: list[bytes] = []
+        self._content = BytesIO()
+        self._content.write(received_line)
+        self._before_bytes = len(received_line) + 2  # with the CRLF that came before the message
         self._open_line_bytes = 0
-        #: Bytes kept so far.
-        self.kept_bytes = 0
         #: Why the message is refused; the first reason stays.
         self.fault: Reply | None = None
 
@@ -45,17 +49,19 @@ class DataReader:
         self._take(data[: len(data) - len(self._carry)])
         return None
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the message that are in memory."""
+        return max(0, self._content.tell() - self._before_bytes)
+
     def refuse(self, reason: Reply) -> None:
         """Keeps nothing from now on; the client is told the reason after the final dot."""
         self.fault = self.fault or reason
-        self._pieces.clear()
-        self.kept_bytes = 0
+        self._content = BytesIO()
 
-    def content(self, received_line: bytes) -> bytes:
-        """The whole message below `received_line` (without its CRLF); the pieces are given away."""
-        whole = b"".join([received_line, *self._pieces])
-        self._pieces.clear()
-        return whole
+    def content(self) -> bytes:
+        """The whole message below the Received line; nothing when it was refused."""
+        return self._content.getvalue()
 
     def _take(self, piece: bytes) -> None:
         if self.fault or not piece:
@@ -69,8 +75,7 @@ class DataReader:
             return
         if b"\r\n." in piece:
             piece = piece.replace(b"\r\n.", b"\r\n")
-        self.kept_bytes += len(piece)
-        self._pieces.append(piece)
+        self._content.write(piece)
         if self.kept_bytes > self._max_bytes:
             self.refuse(Reply.TOO_LARGE)
 

@@ -14,6 +14,7 @@ from smtp_gateway.replies import Reply, several_lines
 from spool.tally import Tally
 
 SHORTEST_WRONG_LOGIN_PAUSE_SECONDS = 1.0
+HANDSHAKE_SECONDS = 10.0
 
 
 class Nudges(Protocol):
@@ -50,6 +51,7 @@ class Door:
         certificates: Certificates | None = None,
         failpoints: Failpoints | None = None,
         wrong_login_pause_seconds: float = SHORTEST_WRONG_LOGIN_PAUSE_SECONDS,
+        handshake_seconds: float = HANDSHAKE_SECONDS,
     ) -> None:
         self.settings = settings
         self.committer = committer
@@ -59,6 +61,7 @@ class Door:
         self.tally = tally
         self.failpoints = failpoints or Failpoints("")
         self.wrong_login_pause_seconds = wrong_login_pause_seconds
+        self.handshake_seconds = handshake_seconds
         self.networks = Networks(settings.allowed_networks)
         self.budget = MemoryBudget(settings.memory_budget_bytes)
         self.connections = Connections(

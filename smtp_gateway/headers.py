@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 
-# Postfix's header_size_limit: what lies behind it is not looked at.
-MAX_HEADER_BYTES = 102_400
 MAX_HEADER_MESSAGE_ID = 250
 
 _SANE_MESSAGE_ID = re.compile(rb"<?([\x21-\x3b\x3d\x3f-\x7e]{1,%d})>?" % MAX_HEADER_MESSAGE_ID)
+# A header field or a line that continues one. Any other line ends the header section as an empty one does.
+_OF_A_HEADER = re.compile(rb"[ \t]|[\x21-\x39\x3b-\x7e]+[ \t]*:")
 _FIRST_LETTERS = frozenset(b"rRmMaA")
 # A client's own name: letters of a domain or of an address literal, else it is not shown.
 _CLIENT_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
@@ -28,12 +28,16 @@ class HeaderFacts:
     header_message_id: str
     #: RFC 3834: made by a program as an answer, never to be answered.
     is_auto_submitted: bool
+    #: More than `max_bytes`; what lies behind them was not looked at.
+    is_too_long: bool = False
 
 
-def header_facts(content: bytes, start: int = 0) -> HeaderFacts:
-    """Reads the header section that begins at `start`, at most MAX_HEADER_BYTES of it."""
-    bound = start + MAX_HEADER_BYTES
-    end = content.find(b"\r\n\r\n", start, bound)
+def header_facts(content: bytes, start: int = 0, *, max_bytes: int) -> HeaderFacts:
+    """Reads the header section that begins at `start`, at most `max_bytes` of it."""
+    bound = start + max_bytes
+    # No header at all begins with the empty line; else it ends before one, whose CRLF is not counted.
+    is_empty = content.startswith(b"\r\n", start)
+    end = start if is_empty else content.find(b"\r\n\r\n", start, bound + 2)
     lines = content[start : end if end >= 0 else bound].split(b"\r\n")
     received, message_id, auto_submitted = 0, b"", b""
     for index, line in enumerate(lines):
@@ -52,6 +56,7 @@ def header_facts(content: bytes, start: int = 0) -> HeaderFacts:
         received_lines=received,
         header_message_id=sane[1].decode("ascii") if sane else "",
         is_auto_submitted=_keyword(auto_submitted) not in {b"", b"no"},
+        is_too_long=end < 0 and len(content) > bound and all(map(_OF_A_HEADER.match, lines[:-1])),
     )
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
+from functools import partial
 
 import uvloop
 from redis import asyncio as aioredis
@@ -25,7 +26,7 @@ from smtp_gateway.certificates import Certificates
 from smtp_gateway.commit import Committer
 from smtp_gateway.credentials import Credentials
 from smtp_gateway.door import Door
-from smtp_gateway.session import HANDSHAKE_SECONDS, SmtpSession
+from smtp_gateway.session import SmtpSession
 from smtp_gateway.users import UserFile
 from spool.assembly import open_spool
 from spool.nudge import Nudger
@@ -137,8 +138,8 @@ def certificates_of(settings: SmtpSettings) -> Certificates | None:
 async def _listen(settings: SmtpSettings, parts: _Parts) -> list[asyncio.Server]:
     loop = asyncio.get_running_loop()
 
-    def session() -> SmtpSession:
-        return SmtpSession(parts.door, loop)
+    def session(*, begins_with_tls: bool = False) -> SmtpSession:
+        return SmtpSession(parts.door, loop, begins_with_tls=begins_with_tls)
 
     servers = [
         await loop.create_server(session, sock=one, backlog=BACKLOG)
@@ -146,13 +147,7 @@ async def _listen(settings: SmtpSettings, parts: _Parts) -> list[asyncio.Server]
     ]
     if settings.tls_port and parts.certificates:
         servers += [
-            await loop.create_server(
-                session,
-                sock=one,
-                backlog=BACKLOG,
-                ssl=parts.certificates.context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            )
+            await loop.create_server(partial(session, begins_with_tls=True), sock=one, backlog=BACKLOG)
             for one in listening_sockets(settings.host, settings.tls_port, "tls_port")
         ]
     return servers

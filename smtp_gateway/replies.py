@@ -67,6 +67,7 @@ class Reply(Enum):
     # Limits
     TOO_LARGE = (552, "5.3.4", "Message size exceeds the fixed limit")
     TOO_MANY_RECIPIENTS = (452, "4.5.3", "Too many recipients")
+    HEADER_TOO_LONG = (554, "5.6.0", "Message has a header section that is too long")
     LINE_TOO_LONG = (554, "5.6.0", "Message has a line that is too long")
     BARE_CR_OR_LF = (554, "5.6.0", "Message has a bare CR or LF; lines must end with CRLF")
     TOO_MANY_COMMANDS = (421, "4.7.0", "Too many commands, closing connection")
@@ -93,7 +94,7 @@ class Reply(Enum):
         self.line = f"{self.form}\r\n".encode("ascii")
         self.closes = code in {221, 421}
         self.is_refusal = code >= 400
-        #: The client did something wrong: counted against `max_errors`. Our own trouble is not.
+        #: The client did something wrong: counted against `max_errors`, except at RCPT. Our own trouble is not.
         self.is_clients_fault = code >= 500
         #: The name under which a refusal is counted.
         self.counter = f"smtp_refused:{self.name.lower()}"

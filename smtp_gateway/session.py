@@ -6,10 +6,11 @@ asyncio's streams, its Session and its Envelope. Replaced, because they decide o
 - eof_received and connection_lost, which cancel the handler: a client that half-closes after the final dot must get
   its answer, and a commit under way must not be torn;
 - STARTTLS, by the loop's own start_tls, which works under uvloop. What came in plain text behind it is thrown away.
+  The port with implicit TLS is accepted plainly and goes the same way at once: a connection counts before it has
+  shaken hands.
 """
 
 import asyncio
-import ssl
 from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -22,8 +23,7 @@ from smtp_gateway.users import User
 
 # The reader holds at most twice this much for a session; a message is taken from it in pieces of this size.
 READ_BYTES = 64 * 1024
-HANDSHAKE_SECONDS = 30.0
-# A client that does not read its last reply is cut off after this.
+# A client that does not read its last reply, or does not end TLS, is cut off after this.
 LAST_REPLY_SECONDS = 5.0
 
 
@@ -50,7 +50,9 @@ class SmtpSession(SMTP):
     _tls_protocol = None
     _timeout_handle: asyncio.TimerHandle | None = None
 
-    def __init__(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:  # the base's is not called on purpose
+    def __init__(  # the base's is not called on purpose
+        self, door: Door, loop: asyncio.AbstractEventLoop, *, begins_with_tls: bool = False
+    ) -> None:
         self.loop = loop
         asyncio.StreamReaderProtocol.__init__(
             self,
@@ -64,11 +66,14 @@ class SmtpSession(SMTP):
         self.user: User | None = None
         self.failed_logins = 0
         self.commands = 0
-        self._errors = 0
+        self.errors = 0
         self._heard_at = loop.time()
         #: While the spool or scrypt is waited for, silence is ours, not the client's.
         self.is_busy = False
         self._is_leaving = False
+        self._begins_with_tls = begins_with_tls
+        #: No word of ours may go out in plain text now.
+        self._is_shaking_hands = begins_with_tls
 
     # -- the place in asyncio's streams
 
@@ -78,7 +83,8 @@ class SmtpSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self.client_address = peer[0] if isinstance(peer, tuple) else "unknown"
-        self.has_tls = transport.get_extra_info("ssl_object") is not None
+        if self._begins_with_tls:
+            cast("asyncio.Transport", transport).pause_reading()  # what comes is the handshake's
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -112,6 +118,8 @@ class SmtpSession(SMTP):
             return
         self.door.tally.count("smtp_connections")
         try:
+            if self._begins_with_tls:
+                await self._shake_hands()
             await self.send(self.door.banner)
             await self._converse()
         except ConnectionError:
@@ -173,6 +181,9 @@ class SmtpSession(SMTP):
         if transport is None or transport.is_closing():
             return
         self._note(reply)
+        if self._is_shaking_hands:
+            transport.abort()
+            return
         transport.write(reply.line)
         transport.close()
         if transport.get_write_buffer_size():
@@ -230,11 +241,11 @@ class SmtpSession(SMTP):
         for _ in range(2):
             await asyncio.sleep(0)
 
-    async def answer(self, reply: Reply) -> None:
-        """Sends a reply, counts a refusal, and closes after the last one."""
-        if reply.is_clients_fault:
-            self._errors += 1
-            if self._errors >= self.door.settings.max_errors:
+    async def answer(self, reply: Reply, *, is_error: bool = True) -> None:
+        """Sends a reply, counts a refusal (against `max_errors` when it is an error), and closes after the last one."""
+        if reply.is_clients_fault and is_error:
+            self.errors += 1
+            if self.errors >= self.door.settings.max_errors:
                 self._note(reply)
                 reply = Reply.TOO_MANY_ERRORS
         self._note(reply)
@@ -250,22 +261,35 @@ class SmtpSession(SMTP):
 
     # -- TLS
 
-    async def upgrade_to_tls(self, context: ssl.SSLContext) -> None:
+    async def upgrade_to_tls(self) -> None:
         """Says 220 and does the handshake; the session starts afresh. Raises ConnectionError when it fails."""
-        transport = cast("asyncio.Transport", self.transport)
-        transport.write(Reply.START_TLS.line)
+        cast("asyncio.Transport", self.transport).write(Reply.START_TLS.line)
+        await self._shake_hands()
+
+    async def _shake_hands(self) -> None:
+        transport, certificates = self.transport, self.door.certificates
+        if transport is None or transport.is_closing() or certificates is None:
+            raise ConnectionAbortedError("the client left before the TLS handshake")
         reader = cast("Any", self._reader)
         # No command that came in plain text may be obeyed as if it had come under TLS (RFC 3207, CVE-2011-0411).
         reader._buffer.clear()  # noqa: SLF001 - see above: StreamReader has no "forget"
         reader._paused = False  # noqa: SLF001 - start_tls resumes the transport itself
+        self.is_busy = self._is_shaking_hands = True  # the handshake has a time limit of its own
         try:
             upgraded = await self.loop.start_tls(
-                transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                transport,
+                self,
+                certificates.context,
+                server_side=True,
+                ssl_handshake_timeout=self.door.handshake_seconds,
+                ssl_shutdown_timeout=LAST_REPLY_SECONDS,
             )
         except (OSError, asyncio.IncompleteReadError) as error:
             raise ConnectionAbortedError("TLS handshake failed") from error
         if upgraded is None:
             raise ConnectionAbortedError("the client left during the TLS handshake")
+        self.is_busy = self._is_shaking_hands = False
+        self._heard_at = self.loop.time()
         self._take_transport(upgraded)
 
     def _take_transport(self, transport: asyncio.Transport) -> None:

@@ -25,12 +25,15 @@ async def data(session: "SmtpSession", argument: str) -> Reply | None:
     if not session.is_in_transaction:
         return Reply.MAIL_FIRST
     if not session.envelope.rcpt_tos:
-        return Reply.NO_RECIPIENTS
+        await session.answer(Reply.NO_RECIPIENTS, is_error=False)  # all were refused, and told so
+        return None
     await session.send(Reply.GO_AHEAD.line)
     memory = Reservation(session.door.budget)
+    message_id = new_message_id()
+    received = _received_line(session, message_id)
     try:
-        reader = await _read(session, memory)
-        message = reader.fault or _message(session, reader)
+        reader = await _read(session, memory, received)
+        message = reader.fault or _message(session, message_id, reader.content(), below=len(received) + 2)
     except BaseException:
         memory.release()
         raise
@@ -40,9 +43,13 @@ async def data(session: "SmtpSession", argument: str) -> Reply | None:
     return await _commit(session, message, memory)
 
 
-async def _read(session: "SmtpSession", memory: Reservation) -> DataReader:
+async def _read(session: "SmtpSession", memory: Reservation, received_line: bytes) -> DataReader:
     settings = session.door.settings
-    reader = DataReader(max_message_bytes=settings.max_message_bytes, max_line_bytes=settings.max_line_bytes)
+    reader = DataReader(
+        max_message_bytes=settings.max_message_bytes,
+        max_line_bytes=settings.max_line_bytes,
+        received_line=received_line,
+    )
     rest = None
     while rest is None:
         rest = reader.feed(await session.next_chunk())
@@ -53,25 +60,30 @@ async def _read(session: "SmtpSession", memory: Reservation) -> DataReader:
     return reader
 
 
-def _message(session: "SmtpSession", reader: DataReader) -> NewMessage | Reply:
-    """The message as the spool takes it, or why it is refused after all."""
-    said, transaction, now = session.session, session.envelope, time.time()
-    message_id = new_message_id()
-    received = received_line(
+def _received_line(session: "SmtpSession", message_id: str) -> bytes:
+    """Our Received line without its last CRLF, with the time at which the message began to come."""
+    said = session.session
+    return received_line(
         client_name=said.host_name or "",
         client_address=session.client_address,
         hostname=session.door.settings.hostname,
         protocol=protocol_name(
             is_extended=said.extended_smtp,
-            is_smtputf8=transaction.smtp_utf8,
+            is_smtputf8=session.envelope.smtp_utf8,
             has_tls=session.has_tls,
             is_authenticated=session.user is not None,
         ),
         message_id=message_id,
-        now=now,
+        now=time.time(),
     )
-    content = reader.content(received)
-    facts = header_facts(content, start=len(received) + 2)
+
+
+def _message(session: "SmtpSession", message_id: str, content: bytes, *, below: int) -> NewMessage | Reply:
+    """The message as the spool takes it, or why it is refused after all. The client's own part begins at `below`."""
+    transaction = session.envelope
+    facts = header_facts(content, start=below, max_bytes=session.door.settings.max_header_bytes)
+    if facts.is_too_long:
+        return Reply.HEADER_TOO_LONG
     if facts.received_lines > session.door.settings.max_received_headers:
         return Reply.TOO_MANY_HOPS
     return NewMessage(
@@ -83,8 +95,8 @@ def _message(session: "SmtpSession", reader: DataReader) -> NewMessage | Reply:
         header_message_id=facts.header_message_id,
         user=session.user.name if session.user else "",
         client_address=session.client_address,
-        helo=shown_client_name(said.host_name or ""),
-        event=EventRecord("accepted", message_id, int(now * 1000)).encode(),
+        helo=shown_client_name(session.session.host_name or ""),
+        event=EventRecord("accepted", message_id, int(time.time() * 1000)).encode(),
         is_auto_submitted=facts.is_auto_submitted,
     )
 
@@ -108,6 +120,7 @@ async def _commit(session: "SmtpSession", message: NewMessage, memory: Reservati
         client=session.client_address,
     )
     session.commands = session.envelope.commands_before
+    session.errors = 0
     session.start_afresh()
     await _tell(session, message.message_id)
     return None

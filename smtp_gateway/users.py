@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from config.errors import Refused
+from smtp_gateway.addresses import punycode
 
 # 16 MiB and some 50 ms a try (OWASP's second scrypt row, https://cheatsheetseries.owasp.org, Password Storage).
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1
@@ -55,10 +56,11 @@ class UserFile:
             raise WrongUser("a user name has 1 to 128 visible ASCII characters and no space")
         if not 0 < len(password.encode()) <= MAX_PASSWORD_BYTES:
             raise WrongUser(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
-        wrong = [pattern for pattern in senders if not _SENDER_PATTERN.fullmatch(pattern)]
+        patterns = {pattern: _as_compared(pattern) for pattern in senders}
+        wrong = [pattern for pattern, compared in patterns.items() if compared is None]
         if wrong or not senders:
             raise WrongUser(f"sender patterns are user@domain, domain, *.domain or *, not {', '.join(wrong)!r}")
-        user = User(name, tuple(senders), hashed(password))
+        user = User(name, tuple(compared for compared in patterns.values() if compared), hashed(password))
         self._change(lambda users: users.update({name: user}))
         return user
 
@@ -95,6 +97,17 @@ class UserFile:
             result = change(users)
             _write(self.path, users)
         return result
+
+
+def _as_compared(pattern: str) -> str | None:
+    """A pattern in the form in which senders are known: the domain as punycode. None = it could never match."""
+    if not _SENDER_PATTERN.fullmatch(pattern):
+        return None
+    if pattern.isascii():
+        return pattern
+    begin = 2 if pattern.startswith("*.") else pattern.find("@") + 1
+    before, ascii_domain = pattern[:begin], punycode(pattern[begin:])
+    return before + ascii_domain if ascii_domain and before.isascii() else None
 
 
 def hashed(password: str) -> str:

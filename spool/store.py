@@ -214,8 +214,8 @@ class Spool:
         accepted = sum(attempt.outcome == "accepted" for attempt in message.attempts)
         before, after, counters = "".join(message.states), "".join(states), orjson.dumps(dict(counts))
         assert len(before) == len(after)
-        arguments = [message.message_id, before, accepted, after, reason, self._keep_ms, counters, *events]
-        is_done = bool(await scripts.DROP(self.redis, arguments))
+        arguments: list[scripts.Argument] = [message.message_id, before, accepted, after, reason, self._keep_ms]
+        is_done = bool(await scripts.DROP(self.redis, [*arguments, counters, *events]))
         if is_done:
             await self.forget_content(message)
         return is_done

@@ -15,6 +15,7 @@ S! text             lines of one whole reply, none of which contains this
 starttls            the client begins the TLS handshake
 half-close          the client closes its sending side
 closed              the server closes the connection and sends nothing more
+others N            the other sessions hold so many bytes of unfinished mail
 kept N              so many messages are in the spool
 kept-sender ADDRESS | kept-recipients A B … | kept-content "escaped bytes": of the last message;
                     the content is what follows our Received line
@@ -155,6 +156,9 @@ class Player:
     def report(self, word: str) -> None:
         self.stand.watch.report = REPORTS[word]
 
+    def others_hold(self, count: str) -> None:
+        self.stand.door.budget.used_bytes = int(count)
+
     def expect_kept(self, count: str) -> None:
         assert len(self.stand.spool.kept) == int(count), f"{len(self.stand.spool.kept)} messages are kept"
 
@@ -196,6 +200,7 @@ STEPS: dict[str, Callable[[Player, str], None]] = {
     "half-close": Player.half_close,
     "closed": Player.expect_close,
     "store": Player.report,
+    "others": Player.others_hold,
     "kept": Player.expect_kept,
     "kept-sender": Player.expect_sender,
     "kept-recipients": Player.expect_recipients,

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import functools
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -112,6 +113,7 @@ async def standing(
     users: Sequence[tuple[str, str, tuple[str, ...]]] = (),
     certificate: bool = False,
     commit_timeout_seconds: float | None = None,
+    handshake_seconds: float = 10.0,
     **settings: object,
 ) -> AsyncIterator[Stand]:
     """Starts a gateway with these settings of [smtp] on free ports."""
@@ -131,12 +133,13 @@ async def standing(
         tally=Tally(),
         certificates=certificates,
         wrong_login_pause_seconds=0.0,
+        handshake_seconds=handshake_seconds,
     )
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(lambda: SmtpSession(door, loop), "127.0.0.1", 0)]
     if certificates:
-        context = certificates.context
-        servers.append(await loop.create_server(lambda: SmtpSession(door, loop), "127.0.0.1", 0, ssl=context))
+        secured = functools.partial(SmtpSession, door, loop, begins_with_tls=True)
+        servers.append(await loop.create_server(secured, "127.0.0.1", 0))
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     stand = Stand(ports[0], ports[-1] if certificate else 0, door, spool, nudger, watch, servers)
     try:

@@ -86,7 +86,9 @@ def worded(value: object) -> str:
 def test_the_settings_tables_say_what_the_settings_say():
     page = (HOUSE / "docs/operations.md").read_text("utf-8")
     rows = [
-        expected_row(name, key, field) for name, model in sections().items() for key, field in model.model_fields.items()
+        expected_row(name, key, field)
+        for name, model in sections().items()
+        for key, field in model.model_fields.items()
     ]
     assert [row for row in rows if f"\n{row}\n" not in page] == []
 

@@ -130,7 +130,9 @@ def test_what_cannot_be_released_is_said_and_the_others_are_released(settings, c
     assert "no\\x1bsuch: no such message" in said.err
 
 
-@pytest.mark.parametrize("command", [queue.run, lambda settings: queue.release(settings, ["x"]), lambda settings: drop.run(settings, ["x"])])
+@pytest.mark.parametrize(
+    "command", [queue.run, lambda settings: queue.release(settings, ["x"]), lambda settings: drop.run(settings, ["x"])]
+)
 def test_without_a_server_there_is_one_line_and_exit_code_2(command, tmp_path, capsys):
     assert command(settings_of(f"unix://user:secret@{tmp_path}/none.sock", tmp_path)) == 2
     said = capsys.readouterr()

@@ -69,6 +69,12 @@ async def test_what_was_accepted_can_be_finished_on_a_full_server(own_server: Re
         assert await spool.settle(Settlement(second.lease, to="parked", after_seconds=60, reason="throttled"))
         assert await spool.settle(Settlement(third.lease, to="held", reason="in doubt"))
         assert await spool.release([ids[1], ids[2]]) == [True, True]
+        fourth = claimed[ids[3]]
+        assert await spool.settle(Settlement(fourth.lease, to="held", reason="in doubt"))
+        given_up = await spool.load(ids[3])
+        assert given_up is not None
+        dropped = (RecipientState.DROPPED,)
+        assert await spool.drop(given_up, dropped, reason="given up", events=[b"{}"], counts={"dropped_recipients": 1})
         assert await spool.withdraw([ids[60]]) == [True]
         assert await spool.withdraw(["0000-late-commit"]) == [False]
 

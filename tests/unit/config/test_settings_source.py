@@ -24,6 +24,8 @@ PARTICULAR: dict[tuple[str, str], tuple[str, Any]] = {
     ("smtp", "tls_certificate_file"): ("/x/c.pem", Path("/x/c.pem")),
     ("smtp", "tls_key_file"): ("/x/k.pem", Path("/x/k.pem")),
     ("smtp", "tls_port"): ("465", 465),
+    # No smaller than a message.
+    ("smtp", "memory_budget_bytes"): ("31457280", 31457280),
 }
 TLS_PAIR = {"SLUICE_SMTP_TLS_CERTIFICATE_FILE": "/x/c.pem", "SLUICE_SMTP_TLS_KEY_FILE": "/x/k.pem"}
 
@@ -134,6 +136,21 @@ def test_the_pair_is_not_blamed_for_a_half_that_is_wrong_by_itself(tmp_path: Pat
 
 def test_a_wrong_port_does_not_hide_what_is_wrong_with_another():
     assert len(mistakes(SLUICE_SMTP_TLS_PORT="465", SLUICE_SMTP_PORT="0")) == 2
+
+
+def test_a_budget_smaller_than_a_message_is_a_mistake():
+    lines = mistakes(
+        SLUICE_SMTP_MEMORY_BUDGET_BYTES="2000000", SLUICE_SMTP_MAX_MESSAGE_BYTES="2000001", SLUICE_SMTP_TLS_PORT="465"
+    )
+    assert lines == [
+        "SLUICE_SMTP_MEMORY_BUDGET_BYTES: must be at least max_message_bytes (2000001), not '2000000'",
+        "[smtp] tls_port needs tls_certificate_file and tls_key_file",
+    ]
+
+
+def test_the_budget_is_not_blamed_for_a_message_size_that_is_wrong_by_itself():
+    (line,) = mistakes(SLUICE_SMTP_MEMORY_BUDGET_BYTES="2000000", SLUICE_SMTP_MAX_MESSAGE_BYTES="many")
+    assert line.startswith("SLUICE_SMTP_MAX_MESSAGE_BYTES: ")
 
 
 def test_a_tls_port_without_a_certificate_is_a_mistake():

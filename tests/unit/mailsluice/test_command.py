@@ -11,7 +11,21 @@ from config.settings_source import sections, variable_of
 from mailsluice.settings_list import settings_text
 from mailsluice.welcome import welcome
 
-COMMANDS = ("up", "gateway", "api", "worker", "simulator", "redis", "flower", "show", "queue", "release", "drop", "settings", "user")
+COMMANDS = (
+    "up",
+    "gateway",
+    "api",
+    "worker",
+    "simulator",
+    "redis",
+    "flower",
+    "show",
+    "queue",
+    "release",
+    "drop",
+    "settings",
+    "user",
+)
 
 
 def mailsluice(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -133,7 +133,9 @@ async def test_credentials_that_are_there_are_no_problem() -> None:
 
 async def test_missing_credentials_are_told_with_what_to_set() -> None:
     problem = await credentials_problem(_Session)
-    assert problem.startswith("no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role")
+    assert problem.startswith(
+        "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+    )
 
 
 async def test_a_metadata_service_that_is_silent_is_not_waited_for() -> None:

@@ -37,8 +37,10 @@ def test_totals_reasons_and_wake_ups_are_told():
         "1,221 messages unfinished, the oldest for 3 h 12 min",
         "3 due",
         "16 leased",
-        "1,200 parked in all, tried again by themselves:\n          1,200 throttled; next at 2023-11-14 22:13:32 UTC (in 12 s), last at 2023-11-14 22:23:20 UTC",
-        "2 held in all, wait for you:\n              2 workers lost; since 2023-11-14 21:13:20 UTC (1 h ago), for instance id-2",
+        "1,200 parked in all, tried again by themselves:\n",
+        "\n          1,200 throttled; next at 2023-11-14 22:13:32 UTC (in 12 s), last at 2023-11-14 22:23:20 UTC",
+        "2 held in all, wait for you:\n",
+        "\n              2 workers lost; since 2023-11-14 21:13:20 UTC (1 h ago), for instance id-2",
         "Workers: 1 alive",
         "worker-1: works on 0, claimed 1,234, last 2.00 s ago",
         "Celery queues: process 0, events 0",
@@ -72,7 +74,9 @@ def test_each_odd_thing_has_its_line():
 
 def test_a_reason_that_the_window_does_not_show_has_no_instants():
     wait = Wait(Place.PARKED, "\x1b[2J", 5, None, None, "")
-    assert "5 parked in all, tried again by themselves:\n              5 \\x1b[2J\n" in told(picture(figures(places={**WELL.places, Place.PARKED: 5}), waits=(wait,)))
+    assert "5 parked in all, tried again by themselves:\n              5 \\x1b[2J\n" in told(
+        picture(figures(places={**WELL.places, Place.PARKED: 5}), waits=(wait,))
+    )
 
 
 def test_the_object_has_the_documented_fields():

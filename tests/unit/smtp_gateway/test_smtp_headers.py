@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtp_gateway.headers import MAX_HEADER_BYTES, HeaderFacts, header_facts, protocol_name, received_line
+from smtp_gateway import headers
+from smtp_gateway.headers import HeaderFacts, protocol_name, received_line
+
+LIMIT = 1024
+
+
+def header_facts(content: bytes, start: int = 0) -> HeaderFacts:
+    return headers.header_facts(content, start, max_bytes=LIMIT)
 
 
 def test_the_three_facts_are_found():
@@ -52,8 +59,26 @@ def test_no_content_raises(content: bytes):
 
 
 def test_the_look_is_bounded():
-    content = b"X: " + b"y" * MAX_HEADER_BYTES + b"\r\nReceived: far away\r\n\r\n"
-    assert header_facts(content).received_lines == 0
+    content = b"X: " + b"y" * LIMIT + b"\r\nReceived: far away\r\n\r\n"
+    assert header_facts(content) == HeaderFacts(0, "", is_auto_submitted=False, is_too_long=True)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\nbody\r\n" * LIMIT])
+@pytest.mark.parametrize("start", [0, 100])
+def test_a_header_section_over_the_limit_is_too_long_and_no_other(end: bytes, start: int):
+    for too_many in (0, 1):
+        section = b"X: " + b"y" * 500 + b"\r\n\tfolded: " + b"z" * (LIMIT - 516 + too_many) + b"\r\n"
+        assert len(section) == LIMIT + too_many
+        assert header_facts(b"T" * start + section + end, start).is_too_long is bool(too_many)
+
+
+@pytest.mark.parametrize("first", [b"\r\n", b"no field\r\n", b"Subject: s\r\nno field\r\n", b"Subject: s\r\n\r\n"])
+def test_a_body_is_no_header_section(first: bytes):
+    assert not header_facts(first + b"Received: in the body\r\n" * LIMIT).is_too_long
+
+
+def test_a_message_without_a_header_section_has_no_facts():
+    assert header_facts(b"\r\nReceived: in the body\r\n\r\n").received_lines == 0
 
 
 def line(**changes: object) -> bytes:

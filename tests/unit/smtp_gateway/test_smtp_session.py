@@ -6,6 +6,7 @@ import importlib.metadata
 import inspect
 import random
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
@@ -263,7 +264,9 @@ async def test_the_budget_never_leaks_whatever_clients_do(tmp_path: Path):
                 client.writer.write(b".\r\n")
         await client.reply()
 
-    async with standing(tmp_path, memory_budget_bytes=2 * 1024 * 1024, commit_timeout_seconds=0.2) as stand:
+    async with standing(
+        tmp_path, memory_budget_bytes=2**21, max_message_bytes=2**21, commit_timeout_seconds=0.2
+    ) as stand:
         stand.spool.troubles = [StoreUnavailable("down") for _ in range(10)]
         async with asyncio.timeout(60):
             await asyncio.gather(*(one(stand) for _ in range(40)))
@@ -306,3 +309,63 @@ async def test_a_failed_handshake_ends_the_session_and_nothing_else(tmp_path: Pa
         assert logs == []
         other = await Client.connected(stand)
         await other.close()
+
+
+# -- the port with implicit TLS
+
+
+@contextlib.asynccontextmanager
+async def silent_sockets(port: int, count: int) -> AsyncIterator[list[asyncio.StreamReader]]:
+    sockets = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    yield [reader for reader, _ in sockets]
+    for _, writer in sockets:
+        writer.close()
+
+
+async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(20):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+async def test_a_connection_counts_before_it_has_shaken_hands(tmp_path: Path):
+    async with (
+        standing(tmp_path, certificate=True, max_connections_per_address=3) as stand,
+        silent_sockets(stand.tls_port, 3),
+    ):
+        await stand.until(lambda: stand.door.connections.open == 3)
+        async with silent_sockets(stand.tls_port, 1) as (reader,):
+            assert await read_to_the_end(reader) == b"", "a word in plain text would be no TLS"
+        assert stand.counts()["smtp_refused:too_many_connections_from_you"] == 1
+    await stand.until(lambda: stand.door.connections.open == 0)
+
+
+async def test_a_silent_handshake_is_cut_off_and_gives_its_place_back(tmp_path: Path):
+    async with (
+        standing(tmp_path, certificate=True, handshake_seconds=0.2) as stand,
+        silent_sockets(stand.tls_port, 3) as readers,
+    ):
+        for reader in readers:
+            assert await read_to_the_end(reader) == b""
+        await stand.until(lambda: stand.door.connections.open == 0)
+
+
+async def test_draining_says_nothing_in_plain_text_to_a_handshake(tmp_path: Path):
+    async with standing(tmp_path, certificate=True) as stand, silent_sockets(stand.tls_port, 1) as (reader,):
+        await stand.until(lambda: stand.door.connections.open == 1)
+        await stand.door.drain(0.05)
+        assert await read_to_the_end(reader) == b""
+        assert stand.door.connections.open == 0
+
+
+async def test_a_handshake_with_garbage_gives_its_place_back(tmp_path: Path):
+    async with standing(tmp_path, certificate=True) as stand:
+        with capture_logs() as logs:
+            reader, writer = await asyncio.open_connection("127.0.0.1", stand.tls_port)
+            writer.write(HELLO * 10)
+            await read_to_the_end(reader)
+            await stand.until(lambda: stand.door.connections.open == 0 and stand.counts())
+            writer.close()
+        assert logs == []

@@ -77,10 +77,27 @@ def test_a_name_that_cannot_be_used_is_refused(file: UserFile, name: str):
         file.add(name, "secret")
 
 
-@pytest.mark.parametrize("pattern", ["", "a b", "@", "x@", "@x", "a@b@c", "**", "*x"])
+@pytest.mark.parametrize(
+    "pattern", ["", "a b", "@", "x@", "@x", "a@b@c", "**", "*x", "ä@b.example", "☃\u200b..example"]
+)
 def test_a_pattern_that_cannot_match_is_refused(file: UserFile, pattern: str):
     with pytest.raises(WrongUser):
         file.add("app", "secret", [pattern])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("*.bücher.example", "*.xn--bcher-kva.example"),
+        ("a@Bücher.example", "a@xn--bcher-kva.example"),
+        ("A@Shop.example", "A@Shop.example"),
+        ("*", "*"),
+    ],
+)
+def test_a_domain_beyond_ascii_is_kept_as_senders_have_it(file: UserFile, pattern: str, kept: str):
+    assert file.add("app", "secret", [pattern]).senders == (kept,)
+    assert file.list()[0].senders == (kept,)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"users": [{}]}', '{"users": 1}', "\xff"])
