@@ -121,7 +121,7 @@ def worker(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     settings = _load(config, data_dir)
     from worker.start import run
 
-    run(settings)
+    raise typer.Exit(run(settings))
 
 
 @app.command()

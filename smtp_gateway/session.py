@@ -11,6 +11,7 @@ asyncio's streams, its Session and its Envelope. Replaced, because they decide o
 """
 
 import asyncio
+import ssl
 from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -83,8 +84,6 @@ class SmtpSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self.client_address = peer[0] if isinstance(peer, tuple) else "unknown"
-        if self._begins_with_tls:
-            cast("asyncio.Transport", transport).pause_reading()  # what comes is the handshake's
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -270,20 +269,19 @@ class SmtpSession(SMTP):
         transport, certificates = self.transport, self.door.certificates
         if transport is None or transport.is_closing() or certificates is None:
             raise ConnectionAbortedError("the client left before the TLS handshake")
+        transport.pause_reading()
         reader = cast("Any", self._reader)
+        early = bytes(reader._buffer) if self._begins_with_tls else b""  # noqa: SLF001 - the handshake's first bytes
         # No command that came in plain text may be obeyed as if it had come under TLS (RFC 3207, CVE-2011-0411).
         reader._buffer.clear()  # noqa: SLF001 - see above: StreamReader has no "forget"
         reader._paused = False  # noqa: SLF001 - start_tls resumes the transport itself
         self.is_busy = self._is_shaking_hands = True  # the handshake has a time limit of its own
         try:
-            upgraded = await self.loop.start_tls(
-                transport,
-                self,
-                certificates.context,
-                server_side=True,
-                ssl_handshake_timeout=self.door.handshake_seconds,
-                ssl_shutdown_timeout=LAST_REPLY_SECONDS,
-            )
+            upgrade = self.loop.create_task(self._start_tls(transport, certificates.context))
+            if early:
+                await asyncio.sleep(0)  # now start_tls has planned its first steps; this one comes right behind them
+                self.loop.call_soon(_hand_over, transport, early)
+            upgraded = await upgrade
         except (OSError, asyncio.IncompleteReadError) as error:
             raise ConnectionAbortedError("TLS handshake failed") from error
         if upgraded is None:
@@ -291,6 +289,16 @@ class SmtpSession(SMTP):
         self.is_busy = self._is_shaking_hands = False
         self._heard_at = self.loop.time()
         self._take_transport(upgraded)
+
+    async def _start_tls(self, transport: asyncio.Transport, context: ssl.SSLContext) -> asyncio.Transport | None:
+        return await self.loop.start_tls(
+            transport,
+            self,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=self.door.handshake_seconds,
+            ssl_shutdown_timeout=LAST_REPLY_SECONDS,
+        )
 
     def _take_transport(self, transport: asyncio.Transport) -> None:
         for holder in (cast("Any", self._reader), cast("Any", self._writer), cast("Any", self)):
@@ -303,3 +311,14 @@ class SmtpSession(SMTP):
         self.session = self._create_session()
         self.session.peer = peer
         self.start_afresh()
+
+
+def _hand_over(transport: asyncio.Transport, early: bytes) -> None:
+    """Gives TLS what came before it took over. uvloop starts to read whatever connection_made says about pausing."""
+    tls = cast("Any", transport.get_protocol())  # a BufferedProtocol in both loops
+    while early and not transport.is_closing():
+        buffer = tls.get_buffer(len(early))
+        taken = min(len(buffer), len(early))
+        buffer[:taken] = early[:taken]
+        tls.buffer_updated(taken)
+        early = early[taken:]

@@ -33,6 +33,8 @@ from spool.states import RecipientState
 # A nudge that brought no claim within this time is taken for lost; with the sweeper's distance of a second a lost
 # nudge costs two seconds at most.
 NUDGE_MS = 1000
+# Not the whole of it: a task that has just been fetched claims its messages within the rest.
+EAGER_MS = 900
 # So long a commit that was given up is refused should it arrive after all.
 WITHDRAWN_MS = 3600 * 1000
 
@@ -188,9 +190,14 @@ class Spool:
             with suppress(ContentUnavailable):
                 await self.contents.delete(reference)
 
-    async def sweep(self, *, limit: int, max_crashes: int, nudges: int) -> Sweep:
-        """Does what time brings, for at most `limit` messages of each kind; `nudges` = ids wanted."""
-        ended, held, woken, nudge, due = await scripts.SWEEP(self.redis, [limit, max_crashes, NUDGE_MS, nudges])
+    async def sweep(self, *, limit: int, max_crashes: int, nudges: int, is_queue_empty: bool = False) -> Sweep:
+        """Does what time brings, for at most `limit` messages of each kind; `nudges` = ids wanted.
+
+        With an empty queue there is no nudge to wait for: what is due gets one at once.
+        """
+        slack_ms = EAGER_MS if is_queue_empty else 0
+        arguments = [limit, max_crashes, NUDGE_MS, nudges, slack_ms]
+        ended, held, woken, nudge, due = await scripts.SWEEP(self.redis, arguments)
         pairs = [(nudge[n].decode(), int(nudge[n + 1])) for n in range(0, len(nudge), 2)]
         return Sweep(_texts(ended), _texts(held), woken, tuple(pairs), due)
 

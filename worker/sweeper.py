@@ -5,12 +5,14 @@ Theory of operation
 2. What is due and was not claimed within a second gets a (new) nudge, but only while the Celery queue is short and
    this process could take more: a long queue wakes the workers anyway. Messages that were lost with a worker before
    travel alone, so that one that kills workers does not take others with it.
-3. A full round is followed by the next at once, so a backlog moves at the speed of the workers.
+3. A full round is followed by the next at once, and so is a large task: a backlog moves at the speed of the workers.
+   While the queue is empty no nudge is under way, so what is due is not left to wait for its second.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from redis import exceptions
 
@@ -31,6 +33,7 @@ class Sweeper:
     def __init__(self, tools: Tools, *, is_saturated: Callable[[], bool]) -> None:
         self._tools = tools
         self._is_saturated = is_saturated
+        self._hurry = asyncio.Event()
         #: time.monotonic() since when due messages found no claimer; None = there are none.
         self.overdue_since: float | None = None
 
@@ -43,14 +46,29 @@ class Sweeper:
             except (TryLater, exceptions.RedisError, OSError) as error:
                 self._tools.log.warning("sweep.failed", error=str(error))
             seconds = self._tools.settings.worker.sweep_seconds * (0.75 + self._tools.chance() / 2)
-            await asyncio.sleep(min(_BUSY_PAUSE_SECONDS, seconds) if is_busy else seconds)
+            await self._pause(min(_BUSY_PAUSE_SECONDS, seconds) if is_busy else seconds)
+
+    def hurry(self) -> None:
+        """A large task has ended: perhaps there is more, and nobody to say so."""
+        self._hurry.set()
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     async def sweep(self) -> bool:
         """One round; True when there was as much to do as one round takes."""
         tools = self._tools
         waiting_tasks = _WINDOW_TASKS if self._is_saturated() else await tools.nudger.queue_length()
         room = max(0, _WINDOW_TASKS - waiting_tasks) * IDS_PER_TASK
-        found = await tools.spool.sweep(limit=_LIMIT, max_crashes=tools.settings.worker.max_crashes, nudges=room)
+        found = await tools.spool.sweep(
+            limit=_LIMIT,
+            max_crashes=tools.settings.worker.max_crashes,
+            nudges=room,
+            is_queue_empty=waiting_tasks == 0,
+        )
         if found.lease_ended:
             tools.log.warning("sweep.leases_ended", messages=len(found.lease_ended))
         for message_id in found.held:

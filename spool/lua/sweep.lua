@@ -1,12 +1,13 @@
 -- What time brings: ended leases, parked messages whose hour has come, nudges that were lost. Any worker may run it
 -- at any moment, twice at once does no harm.
--- ARGV: limit, max_crashes, nudge_ms, nudges wanted (how many ids the queue can take now).
+-- ARGV: limit, max_crashes, nudge_ms, nudges wanted (how many ids the queue can take now), slack_ms (so much before a
+-- nudge counts as lost: the queue is empty, so there is none under way)
 -- Returns {ids whose lease ended, ids held for too many crashes, number woken, [id, crashes, …] to nudge, number due}.
 may_grow()
 local now = now_ms()
 
-local function ripe(place, limit)
-  return redis.call('ZRANGEBYSCORE', PREFIX .. place, '-inf', now, 'LIMIT', 0, limit)
+local function ripe(place, limit, slack)
+  return redis.call('ZRANGEBYSCORE', PREFIX .. place, '-inf', now + (slack or 0), 'LIMIT', 0, limit)
 end
 
 local ended, held = {}, {}
@@ -34,7 +35,7 @@ end
 
 local nudge = {}
 if tonumber(ARGV[4]) > 0 then
-  for _, id in ipairs(ripe('due', ARGV[4])) do
+  for _, id in ipairs(ripe('due', ARGV[4], ARGV[5])) do
     local is_there, crashes = unpack(redis.call('HMGET', M .. id, 'p', 'x'))
     if is_there then
       redis.call('ZADD', PREFIX .. 'due', now + ARGV[3], id)

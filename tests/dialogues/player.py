@@ -96,11 +96,11 @@ class Player:
 
     def connect(self, _: str) -> None:
         plain = socket.create_connection(("127.0.0.1", self.stand.tls_port), ANSWER_SECONDS)
-        self._socket = _trusting().wrap_socket(plain)
+        self._socket = trusting().wrap_socket(plain)
 
     def starttls(self, _: str) -> None:
         assert not self._received, f"unread before the handshake: {self._received!r}"
-        self._socket = _trusting().wrap_socket(self.socket)
+        self._socket = trusting().wrap_socket(self.socket)
 
     def send_line(self, text: str) -> None:
         self.socket.sendall(text.encode() + b"\r\n")
@@ -180,7 +180,7 @@ def _unescaped(text: str) -> bytes:
     return codecs.escape_decode(text.encode())[0]
 
 
-def _trusting() -> ssl.SSLContext:
+def trusting() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -179,7 +179,7 @@ def test_a_large_message_comes_through_unchanged_with_bounded_memory(redis_serve
         kept = content_of(gateway, redis_server.url, text.split()[-1].decode())
         assert kept.endswith(content)
         assert len(kept) < len(content) + 400
-        # The message, once more while its pieces are joined, and what the reader and the allocator need.
+        # The message, once more on its way into the store, and what the reader and the allocator need.
         assert gateway.memory_bytes("VmHWM") - before < 2 * size + 24 * MIB
         if size == SES_MAX_RAW_BYTES:
             assert sent(client, content + b"z\r\n")[0] == 552
