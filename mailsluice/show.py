@@ -144,7 +144,8 @@ def _state(message: Message, now_ms: int) -> str:
         case Place.DUE:
             return "due: waits for a worker to take it"
         case Place.LEASED:
-            return f"leased: a worker has it; silent, it would lose it {distance(message.until_ms, now_ms)}"
+            holder = escaped(message.worker) or "a worker"
+            return f"leased: {holder} has it; silent, it would lose it {distance(message.until_ms, now_ms)}"
         case Place.PARKED:
             return f"parked: {reason}; tried again at {until}"
         case Place.HELD:

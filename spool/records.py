@@ -110,6 +110,8 @@ class Message:
     #: When it wakes (parked), when its lease ends (leased), since when (held, done); ms or 0.
     until_ms: int
     attempts: tuple[Attempt, ...] = ()
+    #: The process that holds it, while it is leased.
+    worker: str = ""
     #: Recipients whose permanent failure the sender was told, as indexes.
     told: frozenset[int] = frozenset()
     content: bytes | None = field(default=None, repr=False)

@@ -97,6 +97,7 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         until_ms=int(fields.get(b"until", 0)),
         attempts=tuple(sorted(attempts, key=lambda attempt: attempt.number)),
         told=frozenset(orjson.loads(fields.get(b"told", b"[]"))),
+        worker=fields.get(b"w", b"").decode(),
         content=fields.get(b"c"),
     )
 

@@ -258,7 +258,7 @@ async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
 def _calm_garbage_collector() -> None:
     """Nothing here makes cycles in number, and walking through all imported modules each time costs 4 % of the CPU."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _stop_of(tools: Tools) -> Callable[..., None]:

@@ -67,7 +67,7 @@ local function move(op, key, at)
   if op.to == 'done' then
     finish(op.i, at, now, op.why, op.keep)
   else
-    redis.call('HDEL', key, 'x')  -- the holder lived to say where it goes: only losses in a row count
+    redis.call('HDEL', key, 'x', 'w')  -- the holder lived to say where it goes: only losses in a row count
     enter(op.to, op.i, now + op.ms, op.why)
   end
 end
