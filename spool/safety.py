@@ -133,7 +133,10 @@ def _durability_problem(kept: str | None, wanted: str) -> tuple[str, bool]:
         return f"The server forbids CONFIG, so that its fsync policy is not proven: {advice}.", is_unsafe
     if STRENGTH[kept] < STRENGTH[wanted]:
         has = "keeps no append-only file that is synced" if kept == "none" else "syncs only once a second"
-        advice = f"CONFIG SET appendonly yes, CONFIG SET appendfsync {wanted} (and in its configuration file)"
+        advice = (
+            f"CONFIG SET appendonly yes, CONFIG SET appendfsync {wanted}, CONFIG SET no-appendfsync-on-rewrite no "
+            "(and in its configuration file)"
+        )
         sentence = f"The server {has} and would lose accepted mail: {advice}, or choose redis.durability {kept}."
         return sentence, True
     if kept != "always":

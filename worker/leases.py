@@ -9,7 +9,7 @@ Theory of operation
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from config.errors import TryLater
 from config.logs import get_log
@@ -43,12 +43,12 @@ class LeaseKeeper:
         held = self._leases.get(lease.message_id)
         return held is not None and held.fence == lease.fence and time.monotonic() < held.deadline
 
-    async def run(self) -> None:
-        """Renews for ever, three times a term."""
+    async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Renews for ever, three times a term, and soon again after a failure."""
         third = self._spool.lease_seconds / 3
         pause = third
         while True:
-            await asyncio.sleep(pause)
+            await sleep(pause)
             pause = third
             try:
                 await self._renew(list(self._leases.values()))

@@ -77,6 +77,8 @@ def test_a_failed_snapshot_matters_only_where_it_stops_writes():
         ("always", {}, {"appendfsync": "always"}),
         ("everysec", {}, {"appendfsync": "everysec"}),
         ("none", {}, {"appendfsync": "no"}),
+        ("none", {}, {"appendfsync": "always", "no-appendfsync-on-rewrite": "yes"}),
+        ("always", {}, {"appendfsync": "always", "no-appendfsync-on-rewrite": "no"}),
         ("none", {"aof_enabled": 0}, {"appendfsync": "always"}),
         (None, {}, None),
         (None, {}, {"save": ""}),

@@ -2,6 +2,7 @@ import asyncio
 import time
 
 from spool.records import Lease
+from spool.scripts import StoreUnavailable
 from worker.leases import LeaseKeeper
 
 
@@ -64,3 +65,30 @@ async def test_leases_are_renewed_and_lost_ones_become_invalid():
         assert len(keeper) == 1
     finally:
         running.cancel()
+
+
+async def test_a_renewal_that_failed_is_repeated_before_the_next_third_of_the_term():
+    class AwayOnce(RenewingSpool):
+        lease_seconds = 3.0
+
+        async def renew(self, leases):
+            answer = await super().renew(leases)
+            if self.renewals == 1:
+                raise StoreUnavailable("away")
+            return answer
+
+    spool = AwayOnce()
+    keeper = LeaseKeeper(spool)
+    keeper.take(Lease("a", 1, time.monotonic() + 60))
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    running = asyncio.create_task(keeper.run(sleep))
+    try:
+        await until(lambda: len(pauses) >= 3)
+    finally:
+        running.cancel()
+    assert pauses[:3] == [1.0, 0.25, 1.0]
