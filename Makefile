@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help up test lint fmt bench chaos lock clean
+.PHONY: help up test lint fmt bench bench-relay chaos lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The lock is installed with hashes, the project itself without dependencies: pip refuses to mix the two.
 $(VENV)/.runtime: requirements.lock pyproject.toml
@@ -37,7 +37,9 @@ fmt: $(VENV)/.dev  ## format and repair what ruff can
 	$(BIN)/ruff check --fix .
 bench: $(VENV)/.dev  ## rates, CPU and latency, beside Postfix when it is installed (bench/README.md)
 	$(BIN)/python -m bench $(ARGS)
-chaos: $(VENV)/.dev  ## two minutes of load while gateway, worker and Redis are killed
+bench-relay: $(VENV)/.dev  ## rate used, latency of lanes, cost of waiting, kills (bench/README.md)
+	$(BIN)/python -m bench.relay $(ARGS)
+chaos: $(VENV)/.dev  ## two minutes of load while processes are killed and SES misbehaves
 	$(BIN)/python -m bench.chaos $(ARGS)
 lock:  ## resolve the two lock files anew (needs uv)
 	uv pip compile pyproject.toml --extra embedded --generate-hashes --universal --no-emit-index-url --no-emit-find-links --python-version 3.11 --no-header -q -o requirements.lock

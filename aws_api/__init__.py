@@ -1,1 +1,1 @@
-"""The HTTP door: /healthz and /metrics; the AWS operations have their place in the same application (app.py)."""
+"""The HTTP door: /healthz, /metrics, /admin/; the AWS operations have their place in the same application (app.py)."""

@@ -5,6 +5,7 @@ A new path is one row here and one function `(request) -> response` in a file of
 
 from aiohttp import web
 
+from aws_api.admin import door
 from aws_api.health import healthz
 from aws_api.metrics import metrics
 from aws_api.tools import TOOLS, Tools
@@ -12,6 +13,7 @@ from aws_api.tools import TOOLS, Tools
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/healthz", healthz),
     web.get("/metrics", metrics),
+    *door.ROUTES,
 )
 
 

@@ -1,7 +1,8 @@
 """GET /healthz: 200 only when mail can be accepted and is moving, else 503.
 
 The body says why: `status` (ok or failing), `problems` (sentences with what to do; with a weakened durability also
-while the status is ok), and the figures the judgement rests on. It holds no address and no content.
+while the status is ok), `notes` (what keeps mail on purpose or for a while: pauses, the end of the daily quota), and
+the figures the judgement rests on. It holds no address and no content.
 """
 
 import asyncio
@@ -11,10 +12,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from aws_api.admin.picture import finite
+from aws_api.admin.route_words import notes, troubles
 from aws_api.tools import TOOLS
+from spool.assembly import limits_of
 from spool.figures import Figures, read_figures, standstills
 from spool.safety import NO_ANSWER, SafetyReport
 from spool.scripts import StoreUnavailable
+from spool.sending_quota import RouteView
 
 # Load balancers give up after a few seconds; a late answer is no better than none.
 ANSWER_SECONDS = 2.0
@@ -26,15 +31,17 @@ class Health:
 
     is_ok: bool
     problems: tuple[str, ...]
+    notes: tuple[str, ...]
     figures: dict[str, Any]
 
 
 def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) -> Health:
-    """Healthy = safe, not full, and nothing stands still."""
-    still = standstills(figures, stall_seconds)
+    """Healthy = safe, not full, nothing stands still, and no route is in trouble."""
+    still = (*standstills(figures, stall_seconds), *troubles(figures))
     return Health(
         is_ok=report.is_safe and not report.is_full and not still,
         problems=(*report.problems, *still),
+        notes=notes(figures, is_public=True),
         figures={
             "places": {place.value: messages for place, messages in figures.places.items()},
             "oldest_waiting_seconds": figures.oldest_waiting_seconds,
@@ -42,6 +49,7 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) 
             "idle_seconds": figures.idle_seconds,
             "workers": len(figures.workers),
             "celery_queues": figures.queues,
+            "routes": {view.name: _route(view) for view in figures.routes},
             "spool": _spool(report),
         },
     )
@@ -50,7 +58,16 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) 
 def silent_health(report: SafetyReport) -> Health:
     """The server did not answer now, whatever the last check said."""
     problems = (NO_ANSWER, *report.problems) if report.is_safe else report.problems
-    return Health(is_ok=False, problems=problems, figures={"spool": {**_spool(report), "is_safe": False}})
+    return Health(is_ok=False, problems=problems, notes=(), figures={"spool": {**_spool(report), "is_safe": False}})
+
+
+def _route(view: RouteView) -> dict[str, Any]:
+    return {
+        "rate": finite(view.rate),
+        "waiting_recipients": view.waiting_recipients,
+        "daily_ended": view.daily_ended,
+        "trouble": view.trouble.code if view.trouble else None,
+    }
 
 
 def _spool(report: SafetyReport) -> dict[str, Any]:
@@ -67,12 +84,14 @@ async def healthz(request: web.Request) -> web.Response:
     tools = request.app[TOOLS]
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            figures = await read_figures(tools.spool, tools.broker)
+            limits = list(limits_of(tools.settings).values())
+            figures = await read_figures(tools.spool, tools.broker, limits=limits)
     except (StoreUnavailable, TimeoutError):
         health = silent_health(tools.watch.report)
     else:
         health = judged_health(tools.watch.report, figures, tools.settings.worker.stall_seconds)
-    body = {"status": "ok" if health.is_ok else "failing", "problems": health.problems, **health.figures}
+    status = "ok" if health.is_ok else "failing"
+    body = {"status": status, "problems": health.problems, "notes": health.notes, **health.figures}
     return web.Response(
         body=orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
         status=200 if health.is_ok else 503,

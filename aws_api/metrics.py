@@ -13,7 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from aws_api.route_metrics import route_metrics
 from aws_api.tools import TOOLS
+from spool.assembly import limits_of
 from spool.figures import Figures, read_figures
 from spool.safety import SafetyReport
 from spool.scripts import StoreUnavailable
@@ -53,6 +55,7 @@ COUNTERS: dict[str, tuple[str, str]] = {
 LABELLED_COUNTERS: dict[str, tuple[str, str, str]] = {
     "smtp_refused": ("mailsluice_smtp_refusals", "reason", "SMTP commands and messages refused, by reason."),
     "ses_calls": ("mailsluice_ses_calls", "outcome", "SES calls by outcome."),
+    "feedback_events": ("mailsluice_feedback_events", "meaning", "SES's own events read, by what they proved."),
     "events_published": ("mailsluice_events_published", "destination", "Events a destination has taken."),
     "events_refused": ("mailsluice_events_refused", "destination", "Events a destination can never take."),
     "events_lost": ("mailsluice_events_lost", "destination", "Events removed before a destination took them."),
@@ -79,6 +82,7 @@ class Snapshot(Collector):
         yield from _counters(self._figures.counters)
         yield from _durations(self._figures.durations)
         yield from _waiting(self._figures)
+        yield from route_metrics(self._figures)
         yield from _spool(self._report)
         yield from _surroundings(self._figures)
 
@@ -182,7 +186,8 @@ async def metrics(request: web.Request) -> web.Response:
     tools = request.app[TOOLS]
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            figures = await read_figures(tools.spool, tools.broker, tools.settings.events.destinations)
+            limits = list(limits_of(tools.settings).values())
+            figures = await read_figures(tools.spool, tools.broker, tools.settings.events.destinations, limits)
     except (StoreUnavailable, TimeoutError):
         return web.Response(text="The spool's server does not answer: there are no figures.\n", status=503)
     text = exposition(figures, tools.watch.report)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 
 import uvloop
 from aiohttp import web
+from redis import asyncio as aioredis
 
 from aws_api.app import make_app
 from aws_api.tools import Tools
@@ -20,6 +21,7 @@ from config.readiness import tell_ready
 from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_spool
+from spool.environment import WrongEnvironment, claim_if_it_answers, claim_when_it_answers
 from spool.safety import SafetyWatch
 
 # Waiting longer for Redis than the handlers wait makes no sense.
@@ -28,9 +30,13 @@ GRACE_SECONDS = 5.0
 
 
 def run(settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT. Returns the exit code: 0, or 1 when it cannot listen."""
+    """Serves until SIGTERM or SIGINT. Returns the exit code: 0, or 1 when it cannot listen or the spool is not ours."""
     set_up_logging(settings.log, "api")
-    return uvloop.run(_serve(settings))
+    try:
+        return uvloop.run(_serve(settings))
+    except WrongEnvironment as error:
+        get_log().error("api.stopped", reason=error.reason)
+        return 1
 
 
 async def _serve(settings: Settings) -> int:
@@ -65,17 +71,31 @@ async def _tools(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Tools
     broker = redis_client(settings.broker_url, answer_seconds=REDIS_SECONDS)
     watch = SafetyWatch(redis, settings, answer_seconds=REDIS_SECONDS)
     tools = Tools(settings, open_spool(settings, redis=redis), broker, watch)
-    await watch.check()
-    watching = asyncio.create_task(watch.run())
-    watching.add_done_callback(lambda _: stop.set())
     try:
+        is_claimed = await claim_if_it_answers(redis, settings.spool.environment)
+        await watch.check()
+        work = [watch.run()]
+        if not is_claimed:
+            work.append(_claim_late(redis, settings, stop))
+        tasks = [asyncio.create_task(one) for one in work]
+        tasks[0].add_done_callback(lambda _: stop.set())
         yield tools
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
     finally:
         await redis.aclose()
         await broker.aclose()
+
+
+async def _claim_late(redis: aioredis.Redis, settings: Settings, stop: asyncio.Event) -> None:
+    """The spool was away at the start. When it turns out to be another's, the process leaves with its reason."""
+    try:
+        await claim_when_it_answers(redis, settings.spool.environment)
+    except WrongEnvironment:
+        stop.set()
+        raise
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> str:

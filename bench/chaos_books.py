@@ -1,8 +1,9 @@
 """The books after chaos: clients, spool and SES must agree, recipient by recipient. Pure.
 
 Lost: a client heard 250, and the recipient is neither with SES nor in a final or waiting state. Duplicate: SES took
-a recipient more than once. A duplicate is explained by an SES call that ended without an answer, or by a client's
-try that did (it then sent again, which no server can tell from a new message); every other one breaks a promise.
+a recipient more than once. A duplicate is explained by a client's try that ended without an answer (it then sent
+again, which no server can tell from a new message), and, where such calls are sent again unasked, by an SES call that
+did; every other one breaks a promise.
 """
 
 from collections import Counter, defaultdict
@@ -37,6 +38,8 @@ def balance(
     messages: Sequence[Message],
     ledger: Sequence[Mapping[str, Any]],
     events: Sequence[dict[str, Any]],
+    *,
+    may_resend: bool = True,
 ) -> Books:
     """`messages` is everything in the spool, also what no client was told about."""
     books = Books(spooled_messages=len(messages))
@@ -47,7 +50,7 @@ def balance(
     for sending in sendings:
         _count(books, sending)
         _look_for_losses(books, sending, by_number[sending.number], copies)
-        _look_for_duplicates(books, sending, by_number[sending.number], copies)
+        _look_for_duplicates(books, sending, by_number[sending.number], copies, may_resend=may_resend)
     account = accounting(messages, set(), [dict(entry) for entry in ledger], events)
     books.by_state = account.by_state
     books.problems += account.problems
@@ -78,14 +81,16 @@ def _look_for_losses(books: Books, sending: Sending, messages: Sequence[Message]
             books.problems.append(f"{sending.message_id} was answered with 250 and {address} is lost (spool: {state})")
 
 
-def _look_for_duplicates(books: Books, sending: Sending, messages: Sequence[Message], copies: Counter[str]) -> None:
+def _look_for_duplicates(
+    books: Books, sending: Sending, messages: Sequence[Message], copies: Counter[str], *, may_resend: bool
+) -> None:
     if len(messages) > 1 + sending.doubtful_tries:
         ids = ", ".join(message.message_id for message in messages)
         books.problems.append(f"client message {sending.number} is {len(messages)} times in the spool: {ids}")
     # One for each time that the client may have handed it over, and one for each call without an answer.
     times = min(len(messages), 1 + sending.doubtful_tries)
     for index, address in enumerate(sending.recipients):
-        lost_calls = sum(
+        lost_calls = may_resend * sum(
             calls_in_doubt([attempt for attempt in message.attempts if index in attempt.recipients])
             for message in messages
         )

@@ -1,4 +1,4 @@
-"""The breaking: gateways, workers and Redis get SIGKILL at random moments and are started again; SES misbehaves.
+"""The breaking: gateways, workers, feedback and Redis get SIGKILL at random moments and are started again.
 
 Whatever ends is started again after a moment, also what ended by itself (a worker may, when Redis is away).
 """
@@ -6,16 +6,14 @@ Whatever ends is started again after a moment, also what ended by itself (a work
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
+from bench.chaos_troubles import Tempo, Troubles
 from tests.line import Line, Program
 
 # kind → share of the kills
-TARGETS = {"gateway": 0.35, "worker": 0.4, "redis": 0.25}
+TARGETS = {"gateway": 0.3, "worker": 0.4, "redis": 0.2, "feedback": 0.1}
 LONGEST_REVIVAL_SECONDS = 1.0
-FAULT_PAUSE_SECONDS = (1.0, 5.0)
-FAULTS = ("hang_before", "hang_after", "close_before", "close_after", "cut_answer", "throttle", "error_500")
 
 
 class Slot:
@@ -70,16 +68,16 @@ class Killer:
     """Kills and revives until it is told to stop."""
 
     def __init__(
-        self, line: Line, *, gateways: int, workers: int, seed: int, pause_seconds: tuple[float, float]
+        self, line: Line, *, processes: Mapping[str, int], seed: int, pause_seconds: tuple[float, float], tempo: Tempo
     ) -> None:
         self._line = line
         self._random = random.Random(seed)
         self._pause_seconds = pause_seconds
-        self._slots = [Slot("gateway", line) for _ in range(gateways)] + [Slot("worker", line) for _ in range(workers)]
+        self._slots = [Slot(kind, line) for kind, number in processes.items() for _ in range(number)]
         self._redis = RedisSlot("redis", line)
         self.kills: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter()
+        self.troubles = Troubles(line, self._random, tempo)
 
     def start_all(self) -> None:
         """Before the chaos: Redis runs already."""
@@ -89,19 +87,18 @@ class Killer:
     def run(self, seconds: float, say: Callable[[str], None]) -> None:
         """Chaos for so long."""
         now = time.monotonic()
-        end, kill_at, fault_at, say_at = now + seconds, now + self._pause(), now, now + 10
+        end, kill_at, say_at = now + seconds, now + self._pause(), now + 10
         while (now := time.monotonic()) < end:
             self.revive()
             if now >= kill_at:
                 self._kill_one(now)
                 kill_at = now + self._pause()
-            if now >= fault_at:
-                self._set_fault()
-                fault_at = now + self._random.uniform(*FAULT_PAUSE_SECONDS)
+            self.troubles.look(now)
             if now >= say_at:
                 say(f"{end - now:4.0f} s left; kills {shown(self.kills)}")
                 say_at = now + 10
             time.sleep(0.02)
+        self.troubles.stop()
 
     def revive(self, *, now: float | None = None) -> None:
         """Starts what should run again by now."""
@@ -124,11 +121,6 @@ class Killer:
             slot.kill()
             slot.start_at = now + LONGEST_REVIVAL_SECONDS * self._random.random()
             self.kills[kind] += 1
-
-    def _set_fault(self) -> None:
-        fault: dict[str, Any] = {"kind": self._random.choice(FAULTS), "count": self._random.randint(1, 8)}
-        self._line.fault(**fault)
-        self.faults[fault["kind"]] += 1
 
 
 def shown(counts: Counter[str]) -> str:

@@ -140,6 +140,11 @@ def table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
+    return aligned(cells)
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of equally many texts as a table; the first line is the heading."""
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = [" | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([lines[0], "-|-".join("-" * width for width in widths), *lines[1:]])

@@ -6,7 +6,6 @@ a sink of bench/sink.py. Built on the tests' `Line`.
 
 import shutil
 import signal
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -14,6 +13,7 @@ from typing import Self
 from bench.figures import OURS
 from bench.processes import cpu_seconds, wait_until_quiet
 from bench.sink import Sink
+from bench.spooled import rewrite_append_log
 from spool import keys
 from tests.line import FAST, Line, Program
 
@@ -100,13 +100,7 @@ class Ours:
 
     def rewrite_append_log(self) -> None:
         """So that no rewrite of an earlier run's log falls into the next run."""
-        self.line.redis.call("BGREWRITEAOF")
-        limit = time.monotonic() + 60
-        while b"aof_rewrite_in_progress:0" not in (told := self.line.redis.call("INFO", "persistence")) or (
-            b"aof_rewrite_scheduled:0" not in told
-        ):
-            assert time.monotonic() < limit, "the append log is still being rewritten"
-            time.sleep(0.02)
+        rewrite_append_log(self.line.redis)
 
     def redis_bytes(self) -> int:
         """Memory that Redis uses, without the stream of events: that is trimmed when they are published."""

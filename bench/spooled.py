@@ -1,10 +1,12 @@
-"""Everything that a spool holds, for balances over mail whose ids nobody noted."""
+"""Everything that a spool holds, for balances over mail whose ids nobody noted, and its append log at rest."""
 
+import time
 from collections import Counter
 
 from spool import keys
 from spool.records import Message
 from spool.store import Spool
+from tests.servers import RedisServer
 
 UNFINISHED = {"due": keys.DUE, "leased": keys.LEASED, "parked": keys.PARKED, "held": keys.HELD}
 
@@ -20,3 +22,14 @@ async def all_messages(spool: Spool) -> list[Message]:
 async def places(spool: Spool) -> Counter[str]:
     """How many messages wait where."""
     return Counter({name: int(await spool.redis.zcard(key)) for name, key in UNFINISHED.items()})
+
+
+def rewrite_append_log(redis: RedisServer, seconds: float = 300.0) -> None:
+    """Has the append log written anew and waits for it, so that no rewrite falls into a measurement."""
+    redis.call("BGREWRITEAOF")
+    limit = time.monotonic() + seconds
+    while b"aof_rewrite_in_progress:0" not in (told := redis.call("INFO", "persistence")) or (
+        b"aof_rewrite_scheduled:0" not in told
+    ):
+        assert time.monotonic() < limit, "the append log is still being rewritten"
+        time.sleep(0.02)

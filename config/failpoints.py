@@ -8,6 +8,7 @@ step" is a list and not luck. Off, and free but for one comparison, unless the v
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 
 FAILPOINTS: dict[str, str] = {
@@ -22,9 +23,12 @@ FAILPOINTS: dict[str, str] = {
     "tell.before_bounce": "recipients refused, bounce not made",
     "finish.after_settle": "message finished, content not removed",
     "publisher.after_write": "events written out, cursor not moved",
+    "feedback.before_position": "SES's events noted, position not written",
 }
 
 VARIABLE = "SLUICE_FAILPOINTS"
+# Another thread may take the signal first: this one must not go on until all of them stand still.
+_SIGNAL_SECONDS = 0.05
 
 
 class Failpoint(Exception):  # noqa: N818 - it is no error of the program
@@ -63,3 +67,4 @@ class Failpoints:
         if action == "raise":
             raise Failpoint(name)
         os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
+        time.sleep(_SIGNAL_SECONDS)

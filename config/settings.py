@@ -1,276 +1,60 @@
 """Every setting of the program: its type, unit, default and one sentence.
 
 A setting `[smtp] max_message_bytes` of `mailsluice.toml` is `SLUICE_SMTP_MAX_MESSAGE_BYTES` in the environment;
-the environment wins. Reading them is in settings_source.py; this file is only the list.
+the environment wins. The list is sections.py and relay_settings.py, what a value may be setting_kinds.py; here they
+are put together and checked against each other. Reading them is in settings_source.py.
 """
 
-import ipaddress
 import os
 import re
-import socket
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import Field, model_validator
+
+from config.relay_settings import FeedbackSettings, LanesSettings, RelaySettings, RouteSettings
+from config.sections import (
+    MIB,
+    SES_MAX_RAW_BYTES,
+    ApiSettings,
+    BrokerSettings,
+    DataSettings,
+    EventsSettings,
+    FlowerSettings,
+    LogSettings,
+    RedisSettings,
+    SimulatorSettings,
+    SmtpSettings,
+    SpoolSettings,
+    WorkerSettings,
 )
+from config.setting_kinds import NAME_PATTERN, Section
 
-MIB = 1024 * 1024
-# SES takes 40 MiB after base64 through v2, which is 30 MiB of raw message with our Received line in it.
-SES_MAX_RAW_BYTES = 30 * MIB - 2048
-
-
-def _split_commas(value: Any) -> Any:
-    """An environment variable writes a list as `a, b`; TOML has lists of its own."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _begins_with(*beginnings: str) -> AfterValidator:
-    """Empty, or one of these beginnings with something behind it."""
-
-    def check(text: str) -> str:
-        if text and not any(text.startswith(one) and len(text) > len(one) for one in beginnings):
-            raise ValueError(f"must begin with {', '.join(beginnings[:-1])} or {beginnings[-1]}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _bare_address(text: str) -> str:
-    """Goes into a header as it is, so nothing but one address."""
-    if text and not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", text):
-        raise ValueError("must be one address without a name, for instance bounces@example.com")
-    return text
-
-
-BareAddress = Annotated[str, AfterValidator(_bare_address)]
-RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://")]
-ContentPlace = Annotated[str, _begins_with("s3://", "/")]
-PortOrNone = Annotated[int, Field(ge=0, le=65535)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Networks = Annotated[
-    Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network],
-    BeforeValidator(_split_commas),
-    Field(max_length=1000),
+__all__ = [
+    "MIB",
+    "NAME_PATTERN",
+    "SES_MAX_RAW_BYTES",
+    "ApiSettings",
+    "BrokerSettings",
+    "DataSettings",
+    "EventsSettings",
+    "FeedbackSettings",
+    "FlowerSettings",
+    "LanesSettings",
+    "LogSettings",
+    "RedisSettings",
+    "RelaySettings",
+    "RouteSettings",
+    "Section",
+    "Settings",
+    "SimulatorSettings",
+    "SmtpSettings",
+    "SpoolSettings",
+    "WorkerSettings",
 ]
-Names = Annotated[Sequence[str], BeforeValidator(_split_commas)]
-Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
-
-
-class Section(BaseModel):
-    """A section of the settings file: unknown keys are mistakes, values do not change after the start."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataSettings(Section):
-    """Where things that survive a restart live."""
-
-    dir: Path = Field(Path("var"), description="Folder of the embedded Redis, big contents, users and events.")
-
-
-class SmtpSettings(Section):
-    """The SMTP door."""
-
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all IPv4, :: for all.")
-    port: Port = Field(2525, description="Port for plain SMTP and STARTTLS.")
-    tls_port: PortOrNone = Field(0, description="Port for implicit TLS (often 465); 0 = none.")
-    processes: int = Field(1, ge=1, le=64, description="Gateway processes that share the port.")
-    hostname: str = Field(
-        default_factory=socket.getfqdn, description="Our name in the banner and in the Received line."
-    )
-    tls_certificate_file: Path | None = Field(
-        None, description="PEM certificate chain; with it STARTTLS is offered. Re-read when it changes."
-    )
-    tls_key_file: Path | None = Field(None, description="PEM private key of the certificate.")
-    allowed_networks: Networks = Field(
-        (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
-        description="Networks that may submit without a user name.",
-    )
-    users_file: Path | None = Field(
-        None, description="SMTP users (mailsluice user add); default: smtp-users.json in the data dir."
-    )
-    auth_without_tls: bool = Field(False, description="Offer AUTH on connections without TLS.")
-    max_message_bytes: int = Field(
-        SES_MAX_RAW_BYTES, ge=1024, le=SES_MAX_RAW_BYTES, description="Largest message, raw bytes."
-    )
-    max_recipients: int = Field(500, ge=1, le=10_000, description="Most recipients of one message.")
-    max_line_bytes: int = Field(2048, ge=998, le=1_000_000, description="Longest line of a message without its CRLF.")
-    max_header_bytes: int = Field(102_400, ge=1024, le=MIB, description="Largest header section of a message.")
-    max_command_line_bytes: int = Field(4096, ge=512, le=65536, description="Longest command line.")
-    max_commands: int = Field(
-        10_000,
-        ge=10,
-        description="Commands of one connection before it is closed; MAIL, RCPT and DATA of accepted mail are free.",
-    )
-    max_errors: int = Field(
-        10, ge=1, description="Refused commands, RCPT aside, before a connection is closed; accepted mail resets them."
-    )
-    max_connections: int = Field(1000, ge=1, description="Connections at once to one gateway process.")
-    max_connections_per_address: int = Field(
-        100, ge=1, description="Connections at once from one address to one gateway process."
-    )
-    max_received_headers: int = Field(50, ge=5, description="Received lines that mean a mail loop.")
-    idle_timeout_seconds: Seconds = Field(300, description="Silence after which a connection is closed.")
-    memory_budget_bytes: int = Field(
-        256 * MIB, ge=MIB, description="Bytes of unfinished messages in one gateway process; over it: 452."
-    )
-    commit_timeout_seconds: Seconds = Field(
-        30,
-        le=240,
-        description="Longest wait for the spool after the final dot; then 451 (RFC 5321 lets clients wait 600).",
-    )
-    shutdown_grace_seconds: Seconds = Field(15, description="Time for running transactions after SIGTERM.")
-
-    @field_validator("memory_budget_bytes")
-    @classmethod
-    def _has_room_for_a_message(cls, budget_bytes: int, others: ValidationInfo) -> int:
-        largest: int = others.data.get("max_message_bytes", 0)  # missing when it is wrong itself
-        if budget_bytes < largest:
-            raise ValueError(f"must be at least max_message_bytes ({largest})")
-        return budget_bytes
-
-
-class ApiSettings(Section):
-    """The HTTP door: /healthz and /metrics, later the AWS operations."""
-
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(2580, description="Port of all HTTP services.")
-
-
-class SimulatorSettings(Section):
-    """The local SES."""
-
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(2581, description="Port of the simulator's API and web page.")
-    max_send_rate: float = Field(0.0, ge=0, description="Recipients per second; 0 = unlimited.")
-    max_24_hour_send: float = Field(-1.0, ge=-1, description="Recipients per rolling 24 hours; -1 = unlimited.")
-    latency_seconds: float = Field(0.0, ge=0, le=600, description="Wait before each answer.")
-
-
-class FlowerSettings(Section):
-    """Flower, the view on the Celery workers. It has no login: keep it on loopback."""
-
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: PortOrNone = Field(5555, description="Port of the web page; 0 = no Flower.")
-
-
-class RedisSettings(Section):
-    """The server that holds the spool."""
-
-    url: RedisUrl = Field(
-        "",
-        repr=False,
-        description="redis://, rediss:// or unix://; empty = embedded.",
-    )
-    durability: Literal["always", "everysec", "none"] = Field(
-        "always",
-        description="Weakest append-only policy accepted. Anything but always can lose accepted mail.",
-    )
-    memory_high_water_percent: int = Field(
-        80, ge=10, le=95, description="Share of maxmemory above which new mail gets 452."
-    )
-    min_free_disk_bytes: int = Field(
-        256 * MIB, ge=0, description="Free space of the data dir under which new mail gets 452."
-    )
-    embedded_max_memory_bytes: int = Field(2048 * MIB, ge=64 * MIB, description="maxmemory of the embedded server.")
-
-
-class BrokerSettings(Section):
-    """Where Celery's queues live."""
-
-    url: RedisUrl = Field(
-        "",
-        repr=False,
-        description="Another Redis for the nudges; empty = the spool's.",
-    )
-
-
-class SpoolSettings(Section):
-    """How messages are kept."""
-
-    inline_content_bytes: int = Field(
-        128 * 1024, ge=0, le=8 * MIB, description="Larger contents go to the content store."
-    )
-    content_store: ContentPlace = Field(
-        "",
-        description="Folder or s3://bucket/prefix; empty = data dir.",
-    )
-    keep_finished_seconds: Seconds = Field(
-        86400, description="How long mailsluice show knows a finished message (its content goes at once)."
-    )
-
-
-class WorkerSettings(Section):
-    """The Celery worker."""
-
-    processes: int = Field(1, ge=1, le=64, description="Worker processes that mailsluice up starts.")
-    threads: int = Field(32, ge=1, le=256, description="Tasks at once in one worker process.")
-    concurrent_calls: int = Field(16, ge=1, le=256, description="SES calls in flight in one worker process.")
-    lease_seconds: float = Field(
-        30, ge=1, le=3600, description="A worker that is silent for this long loses its messages to others."
-    )
-    max_failures: int = Field(5, ge=1, le=100, description="Errors inside a step before a message is held.")
-    max_crashes: int = Field(10, ge=2, le=1000, description="Lost workers while holding a message before it is held.")
-    sweep_seconds: float = Field(1.0, ge=0.05, le=60, description="Distance between two looks for due work.")
-    stall_seconds: float = Field(
-        120, ge=5, description="The worker exits when work is due and it claimed nothing for this long."
-    )
-    shutdown_grace_seconds: Seconds = Field(40, description="Time for running SES calls after SIGTERM.")
-
-
-class RelaySettings(Section):
-    """Sending through SES."""
-
-    region: str = Field("", description="AWS region; empty = as the AWS environment says, else us-east-1.")
-    ses_configuration_set: str = Field(
-        "", max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="SES configuration set of every call."
-    )
-    call_timeout_seconds: float = Field(
-        20, ge=0.1, le=600, description="Longest wait for SES's answer; then the outcome is unknown."
-    )
-    connect_timeout_seconds: float = Field(5, ge=0.1, le=60, description="Longest wait for a connection to SES.")
-    unknown: Literal["resend", "hold"] = Field(
-        "resend", description="What follows a call that ended without an answer."
-    )
-    retry_first_seconds: float = Field(2, ge=0.05, le=600, description="Distance to the first retry.")
-    retry_max_seconds: float = Field(1800, ge=1, le=86400, description="Longest distance between retries.")
-    max_age_seconds: Seconds = Field(43200, description="Age at which an undelivered recipient expires.")
-    bounce_sender: BareAddress = Field(
-        "",
-        description="From address of bounces; empty = mailer-daemon@ the domain of the message's sender.",
-    )
-
-
-class EventsSettings(Section):
-    """What is told outside."""
-
-    destinations: Names = Field(("file",), description="Kinds that get every event: file, log.")
-    file: Path | None = Field(None, description="NDJSON file; default: events.ndjson in the data dir.")
-    max_backlog: int = Field(1_000_000, ge=1000, description="Events kept for a destination that does not take them.")
-
-    @model_validator(mode="after")
-    def _known_destinations(self) -> "EventsSettings":
-        if unknown := set(self.destinations) - {"file", "log"}:
-            raise ValueError(f"unknown destination {', '.join(sorted(unknown))}; allowed: file, log")
-        return self
-
-
-class LogSettings(Section):
-    """What the processes write to stderr."""
-
-    format: Literal["auto", "console", "json"] = Field("auto", description="auto = console on a terminal.")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level written.")
 
 
 class Settings(Section):
@@ -286,16 +70,55 @@ class Settings(Section):
     spool: SpoolSettings = SpoolSettings()
     worker: WorkerSettings = WorkerSettings()
     relay: RelaySettings = RelaySettings()
+    lanes: LanesSettings = LanesSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     events: EventsSettings = EventsSettings()
     log: LogSettings = LogSettings()
+    #: [routes.<name>], in the file only; empty = one route named default, made of [relay].
+    routes: Mapping[str, RouteSettings] = Field({}, max_length=20)
 
     @model_validator(mode="after")
-    def _tls_pair(self) -> "Settings":
-        if (self.smtp.tls_certificate_file is None) != (self.smtp.tls_key_file is None):
-            raise ValueError("[smtp] tls_certificate_file and tls_key_file must be given together")
-        if self.smtp.tls_port and self.smtp.tls_certificate_file is None:
-            raise ValueError("[smtp] tls_port needs tls_certificate_file and tls_key_file")
+    def _belongs_together(self) -> "Settings":
+        """Tells all contradictions between settings at once, one a line."""
+        if lines := list(self._contradictions()):
+            raise ValueError("\n".join(lines))
         return self
+
+    def _contradictions(self) -> Iterator[str]:
+        for name in self.routes:
+            if not re.fullmatch(NAME_PATTERN, name):
+                yield f"[routes.{name}] is no name of a route; allowed: {NAME_PATTERN}"
+        if self.relay.fence == "redirect" and not self.relay.fence_redirect_to:
+            yield "[relay] fence = redirect needs fence_redirect_to"
+        if (self.smtp.tls_certificate_file is None) != (self.smtp.tls_key_file is None):
+            yield "[smtp] tls_certificate_file and tls_key_file must be given together"
+        elif self.smtp.tls_port and self.smtp.tls_certificate_file is None:
+            yield "[smtp] tls_port needs tls_certificate_file and tls_key_file"
+
+    @property
+    def routes_by_name(self) -> Mapping[str, RouteSettings]:
+        """Every route with what it takes over from [relay]."""
+        relay = self.relay
+        return {
+            name: route.model_copy(
+                update={
+                    "region": route.region or relay.region,
+                    "ses_configuration_set": route.ses_configuration_set or relay.ses_configuration_set,
+                    "max_send_rate": route.max_send_rate or relay.max_send_rate,
+                    "max_24_hour_send": route.max_24_hour_send
+                    if route.max_24_hour_send >= 0
+                    else relay.max_24_hour_send,
+                }
+            )
+            for name, route in (self.routes or {"default": RouteSettings()}).items()
+        }
+
+    @property
+    def unknown_policy(self) -> Literal["resend", "hold", "confirm"]:
+        """[relay] unknown with auto decided."""
+        if self.relay.unknown != "auto":
+            return self.relay.unknown
+        return "confirm" if self.feedback.is_configured else "resend"
 
     @property
     def users_file(self) -> Path:

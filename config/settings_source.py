@@ -17,13 +17,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.errors import Refused
-from config.settings import Section, Settings
+from config.settings import RouteSettings, Section, Settings
 
 DEFAULT_FILE = Path("mailsluice.toml")
 # Not settings: where the file is, and the test hook of config/failpoints.py.
 OTHER_VARIABLES = frozenset({"SLUICE_CONFIG", "SLUICE_FAILPOINTS"})
-
-
+# Tables of a table, in the file only: a variable could not tell the name of a route from that of a setting.
+ROUTES = "routes"
+# Their values are never repeated, neither in a message nor in a list.
+SECRETS = frozenset({"admin_token", "secret_access_key"})
 _LONGEST_SHOWN = 100
 
 
@@ -63,7 +65,7 @@ def _add_variables(
             continue
         place = _place_of(name)
         if place is None:
-            mistakes.append(f"{name}: no such setting{_closest(name, _all_variables())}")
+            mistakes.append(f"{name}: {_no_such_variable(name)}")
             continue
         section, key = place
         body = values.setdefault(section, {})
@@ -72,6 +74,12 @@ def _add_variables(
             body[key] = value
             origins[place] = name
     return mistakes
+
+
+def _no_such_variable(name: str) -> str:
+    if name.startswith(variable_of(ROUTES, "")):
+        return f"routes stand in the file only, as [{ROUTES}.<name>]"
+    return f"no such setting{_closest(name, _all_variables())}"
 
 
 def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[dict[str, Any]]]:
@@ -86,10 +94,12 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[dict[str, 
         try:
             return Settings.model_validate(values), errors
         except ValidationError as error:
-            found: list[dict[str, Any]] = [dict(one) for one in error.errors()]
+            found: list[dict[str, Any]] = [
+                {**one, "msg": line} for one in error.errors() for line in one["msg"].split("\n")
+            ]
         # A check of a pair whose other half was taken out would be a mistake of ours.
         errors += [one for one in found if not any(re.search(rf"\b{re.escape(key)}\b", one["msg"]) for key in removed)]
-        places = {tuple(str(part) for part in one["loc"][:2]) for one in found} - {()}
+        places = {_place(tuple(str(part) for part in one["loc"])) for one in found} - {()}
         if not places:
             return None, errors
         for place in places:
@@ -97,12 +107,17 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, list[dict[str, 
             values = _without(values, place)
 
 
+def _place(loc: tuple[str, ...]) -> tuple[str, ...]:
+    """Of a wrong value inside a list or a table: the setting, its section or route before it."""
+    return loc[: 3 if loc[:1] == (ROUTES,) else 2]
+
+
 def _without(values: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
-    section, *keys = place
-    body = values.get(section)
-    if keys and isinstance(body, dict):
-        return {**values, section: {key: value for key, value in body.items() if key != keys[0]}}
-    return {name: value for name, value in values.items() if name != section}
+    first, *deeper = place
+    body = values.get(first)
+    if deeper and isinstance(body, dict):
+        return {**values, first: _without(body, tuple(deeper))}
+    return {name: value for name, value in values.items() if name != first}
 
 
 def variable_of(section: str, key: str) -> str:
@@ -143,15 +158,25 @@ def _mistakes(errors: list[dict[str, Any]], origins: dict[tuple[str, str], str],
     lines: dict[tuple[str, str], list[str]] = {}
     for error in errors:
         loc = tuple(str(part) for part in error["loc"])
-        where = origins.get((loc[0], loc[1])) if len(loc) > 1 else None
-        if where is None and loc:
-            where = f"{path or DEFAULT_FILE}: [{loc[0]}]"
-        text, shown = _text_of(error, loc), _shown(error, loc)
-        lines.setdefault((f"{where}: " if where else "", shown), []).append(text)
+        if loc:
+            lines.setdefault((_where(loc, origins, path), _shown(error, loc)), []).append(_text_of(error, loc))
+        else:  # about several settings, and names them itself
+            lines.setdefault((_text_of(error, loc), ""), [])
     return [where + ", or ".join(dict.fromkeys(texts)) + shown for (where, shown), texts in lines.items()]
 
 
+def _where(loc: tuple[str, ...], origins: dict[tuple[str, str], str], path: Path | None) -> str:
+    """The place as the operator wrote it: variable, or file, table and key."""
+    file = path or DEFAULT_FILE
+    if loc[0] == ROUTES and len(loc) > 1:
+        return f"{file}: [{ROUTES}.{loc[1]}]{''.join(f' {key}' for key in loc[2:3])}: "
+    written = origins.get((loc[0], loc[1])) if len(loc) > 1 else None
+    return f"{written or f'{file}: [{loc[0]}]'}: "
+
+
 def _text_of(error: dict[str, Any], loc: tuple[str, ...]) -> str:
+    if error["type"] == "extra_forbidden" and loc[0] == ROUTES:
+        return f"no such setting{_closest(loc[-1], list(RouteSettings.model_fields))}"
     if error["type"] == "extra_forbidden":
         known = sections()
         names = list(known[loc[0]].model_fields) if len(loc) > 1 and loc[0] in known else list(known)
@@ -165,7 +190,7 @@ def _text_of(error: dict[str, Any], loc: tuple[str, ...]) -> str:
 def _shown(error: dict[str, Any], loc: tuple[str, ...]) -> str:
     """The wrong value, unless it is many or could be a secret."""
     value = error["input"]
-    if error["type"] == "extra_forbidden" or isinstance(value, dict | Section):
+    if error["type"] == "extra_forbidden" or isinstance(value, dict | Section) or not SECRETS.isdisjoint(loc):
         return ""
     if loc[-1].endswith("url"):
         value = _masked(str(value))

@@ -12,6 +12,8 @@ LONGEST_PAUSE_SECONDS = 15.0
 
 #: Whether the child does its work now; called again and again until it says yes.
 Probe = Callable[[], Awaitable[bool]]
+#: What has to be true once it does; raises Refused for what no restart repairs.
+Check = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Child:
     needs: tuple[str, ...] = ()
     #: None = the child tells it itself (config/readiness.py).
     probe: Probe | None = field(default=None, repr=False)
+    #: Called once, when the child is ready for the first time and before anything that needs it is started.
+    check: Check | None = field(default=None, repr=False)
     ready_seconds: float = 60.0
     #: Time between SIGTERM and SIGKILL.
     stop_seconds: float = 10.0

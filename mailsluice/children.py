@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from config.settings import Settings
 from mailsluice.child import Child
 from mailsluice.embedded_redis import log_file
+from mailsluice.preflight import claim_spool
 from mailsluice.probes import answers_http, answers_ping
-from mailsluice.upstream import reachable, simulator_environ
+from mailsluice.upstream import FEEDBACK_VARIABLE, reachable, simulator_environ, simulator_url
 
 #: What goes first when everything stops: no new mail, then what works on mail, then what only looks, then the store.
 DOORS, WORKERS, VIEWS, UPSTREAM, STORE = range(5)
@@ -36,12 +37,15 @@ def children_of(
 ) -> tuple[Child, ...]:
     """The table; `environ` is what every child gets, `store` the embedded server when there is one."""
     needs = (store.name,) if store else ()
+    if options.has_simulator:
+        environ = {**environ, FEEDBACK_VARIABLE: simulator_url(settings)}
     parts = [
         *([store] if store else []),
         *gateways(settings, environ, needs),
         Child("api", own_command("api"), environ, stop_wave=DOORS, needs=needs),
         *([_simulator(settings, environ)] if options.has_simulator else []),
         *_workers(settings, options, environ, needs),
+        *_feedback(settings, options, environ, needs),
         *([_flower(settings, environ, needs)] if settings.flower.port else []),
     ]
     return tuple(parts)
@@ -55,6 +59,7 @@ def embedded_store(settings: Settings, command: tuple[str, ...], environ: Mappin
         environ,
         stop_wave=STORE,
         probe=answers_ping(settings.embedded_socket),
+        check=lambda: claim_spool(settings),
         ready_seconds=STORE_READY_SECONDS,
         stop_seconds=STORE_STOP_SECONDS,
         kept_descriptors=(lock,),
@@ -85,6 +90,15 @@ def _workers(settings: Settings, options: UpOptions, environ: Mapping[str, str],
         stop_seconds=settings.worker.shutdown_grace_seconds + SPARE_SECONDS,
     )
     return _numbered(worker, options.workers or settings.worker.processes)
+
+
+def _feedback(
+    settings: Settings, options: UpOptions, environ: Mapping[str, str], needs: tuple[str, ...]
+) -> list[Child]:
+    """One reader of SES's events, where there are any."""
+    if not (options.has_simulator or settings.feedback.is_configured):
+        return []
+    return [Child("feedback", own_command("feedback"), environ, stop_wave=WORKERS, needs=needs)]
 
 
 def _simulator(settings: Settings, environ: Mapping[str, str]) -> Child:

@@ -5,18 +5,16 @@ Exit codes: 0 done, 1 it did not work this time, 2 the caller must change someth
 """
 
 # ruff: noqa: PLC0415 - imports inside the commands are the point, see above
-import os
 import sys
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from config.errors import Refused, SluiceError
-
-if TYPE_CHECKING:
-    from config.settings import Settings
+from mailsluice.operator_commands import add_operator_commands
+from mailsluice.options import AsJson, ConfigFile, DataDir
+from mailsluice.options import load as _load
 
 app = typer.Typer(
     name="mailsluice",
@@ -37,13 +35,6 @@ class Upstream(StrEnum):
     AWS = "aws"
 
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file; default: ./mailsluice.toml, if there.")
-]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", metavar="DIR", help="Where everything is kept; default: ./var.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 UserName = Annotated[str, typer.Argument(metavar="NAME")]
 
 
@@ -60,17 +51,6 @@ def main() -> None:
 def _stop(error: SluiceError, exit_code: int) -> None:
     sys.stderr.write(f"{error.reason}\n")
     sys.exit(exit_code)
-
-
-def _load(config: Path | None = None, data_dir: Path | None = None) -> "Settings":
-    """The settings; options become variables, so that processes started from here see the same."""
-    from config.settings_source import load_settings
-
-    if config is not None:
-        os.environ["SLUICE_CONFIG"] = str(config.absolute())
-    if data_dir is not None:
-        os.environ["SLUICE_DATA_DIR"] = str(data_dir.absolute())
-    return load_settings()
 
 
 @app.command()
@@ -120,6 +100,15 @@ def worker(config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Run one worker: `celery -A worker.app worker` with our options."""
     settings = _load(config, data_dir)
     from worker.start import run
+
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def feedback(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Read SES's own events: they settle calls that ended without an answer."""
+    settings = _load(config, data_dir)
+    from worker.feedback.process import run
 
     raise typer.Exit(run(settings))
 
@@ -181,30 +170,22 @@ def queue(
     raise typer.Exit(run(settings, as_json=as_json))
 
 
-@app.command()
-def release(
-    any_ids: Annotated[list[str], typer.Argument(metavar="ID …")],
-    config: ConfigFile = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Let held messages go on."""
-    settings = _load(config, data_dir)
-    from mailsluice.queue import release as run
-
-    raise typer.Exit(run(settings, any_ids))
+add_operator_commands(app)
 
 
 @app.command()
-def drop(
-    any_ids: Annotated[list[str], typer.Argument(metavar="ID …")],
+def environment(
+    rename: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Give the spool this name; stop its processes first.")
+    ] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Give held or parked messages up for good: not sent, not bounced."""
+    """Show which installation the spool belongs to."""
     settings = _load(config, data_dir)
-    from mailsluice.drop import run
+    from mailsluice.environment import run
 
-    raise typer.Exit(run(settings, any_ids))
+    raise typer.Exit(run(settings, rename))
 
 
 @app.command("settings")

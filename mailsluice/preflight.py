@@ -1,7 +1,8 @@
 """What is checked before anything is started, so that a mistake is one clear line and not a restart loop.
 
 The data dir exists, belongs to one supervisor only and is for this user only; every port can be opened; a server that
-is not ours can keep mail. Each check returns sentences that say what to do; the caller shows them all at once.
+is not ours can keep mail; the spool is not another installation's. Each check returns sentences that say what to do;
+the caller shows them all at once.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from config.errors import Refused
 from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import variable_of
+from spool.environment import claim_if_it_answers
 from spool.safety import SafetyReport, SafetyWatch
 from worker.relay.credentials import AwsSession, CredentialSource, NoCredentials
 
@@ -169,6 +171,12 @@ async def server_report(settings: Settings) -> SafetyReport:
         await redis.aclose()
     problems = tuple(f"{where}: {problem}" for problem in report.problems)
     return SafetyReport(is_safe=report.is_safe, is_full=report.is_full, problems=problems)
+
+
+async def claim_spool(settings: Settings) -> None:
+    """Nothing when the spool is ours or does not answer now. Raises WrongEnvironment."""
+    async with redis_client(settings.redis_url, connections=1) as redis:
+        await claim_if_it_answers(redis, settings.spool.environment)
 
 
 async def broker_problems(settings: Settings) -> list[str]:

@@ -1,28 +1,28 @@
 """`mailsluice show ID [--json]`: what became of a message, for people and for programs.
 
-The JSON is stable; new fields may be added:
-  message_id, state (due | leased | parked | held | done), reason (why it is parked or held), until (when it wakes,
-  its lease ends, since when it is held or done; or null), accepted_at, size_bytes, door, user, client_address, helo,
-  header_message_id, sender ("" = null sender), rounds, failures, crashes,
-  recipients [{address, state (waiting | sending | unknown | sent | rejected | dropped | expired), ses_message_id,
-  reason}] in envelope order,
-  batches [{number, recipients [address], outcome (or null), ses_message_id, started_at, ended_at (or null), code,
-  reason, worker}], bounce_told [address], rules [].
-Instants are ISO 8601 in UTC. Everything outside ASCII is escaped, so that it is safe on a terminal too.
+The object of `--json` is the one of aws_api/admin/story.py. Everything outside ASCII is escaped,
+so that it is safe on a terminal too.
 """
 
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import typer
 from redis import asyncio as aioredis
 
+from aws_api.admin.story import (
+    NOWHERE,
+    Surroundings,
+    answer_of,
+    deciding_attempt,
+    described,
+    is_in_lane,
+    read_surroundings,
+)
+from aws_api.admin.wording import distance, escaped, instant, many, span
 from config.settings import Settings
 from mailsluice.looking import look
-from mailsluice.wording import distance, escaped, instant, many, span
-from sending_events.records import iso
 from spool.records import Attempt, Message
 from spool.states import Place, RecipientState
 from spool.store import Spool
@@ -43,79 +43,30 @@ def run(settings: Settings, any_id: str, *, as_json: bool = False) -> int:
             kept = span(settings.spool.keep_finished_seconds)
             typer.echo(f"No message with the id {escaped(any_id)}. Finished ones are forgotten after {kept}.", err=True)
             return EXIT_UNKNOWN_ID
-        text = json.dumps(described(message), indent=2) if as_json else told(message, time.time_ns() // 1_000_000)
-        typer.echo(text)
+        around = await read_surroundings(spool, settings, message)
+        now_ms = time.time_ns() // 1_000_000
+        typer.echo(json.dumps(described(message, around), indent=2) if as_json else told(message, now_ms, around))
         return 0
 
     return look(settings, show)
 
 
-def described(message: Message) -> dict[str, Any]:
-    """The object of `--json`."""
-    return {
-        "message_id": message.message_id,
-        "state": message.place.value,
-        "reason": message.reason,
-        "until": iso(message.until_ms) if message.until_ms else None,
-        "accepted_at": iso(message.accepted_at_ms),
-        "size_bytes": message.size_bytes,
-        "door": message.door,
-        "user": message.user,
-        "client_address": message.client_address,
-        "helo": message.helo,
-        "header_message_id": message.header_message_id,
-        "sender": message.sender,
-        "rounds": message.rounds,
-        "failures": message.failures,
-        "crashes": message.crashes,
-        "recipients": [
-            {"address": address, "state": state.name.lower(), **_answer(_deciding_attempt(message, index), state)}
-            for index, (address, state) in enumerate(zip(message.recipients, message.states, strict=True))
-        ],
-        "batches": [_batch(message, attempt) for attempt in message.attempts],
-        "bounce_told": [message.recipients[index] for index in sorted(message.told)],
-        "rules": [],
-    }
-
-
-def _batch(message: Message, attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "recipients": [message.recipients[index] for index in attempt.recipients],
-        "outcome": attempt.outcome,
-        "ses_message_id": attempt.ses_message_id,
-        "started_at": iso(attempt.started_at_ms),
-        "ended_at": iso(attempt.ended_at_ms) if attempt.ended_at_ms else None,
-        "code": attempt.code,
-        "reason": attempt.reason,
-        "worker": attempt.worker,
-    }
-
-
-def _deciding_attempt(message: Message, index: int) -> Attempt | None:
-    """The attempt that explains a recipient's state: the accepted one for `sent`, else the last one."""
-    own = [attempt for attempt in message.attempts if index in attempt.recipients]
-    if message.states[index] is RecipientState.SENT:
-        own = [attempt for attempt in own if attempt.outcome == "accepted"] or own
-    return own[-1] if own else None
-
-
-def _answer(attempt: Attempt | None, state: RecipientState) -> dict[str, str]:
-    is_sent = state is RecipientState.SENT
-    return {
-        "ses_message_id": attempt.ses_message_id if attempt and is_sent else "",
-        "reason": attempt.reason if attempt and not is_sent else "",
-    }
-
-
-def told(message: Message, now_ms: int) -> str:
+def told(message: Message, now_ms: int, around: Surroundings = NOWHERE) -> str:
     """The message's story for people."""
-    return "\n".join([*_head(message, now_ms), "", *_recipients(message), *_attempts(message)])
+    return "\n".join([*_head(message, now_ms, around), "", *_recipients(message), *_attempts(message)])
 
 
-def _head(message: Message, now_ms: int) -> Iterator[str]:
+def _head(message: Message, now_ms: int, around: Surroundings) -> Iterator[str]:
     yield message.message_id
     yield f"  state       {_state(message, now_ms)}"
+    if message.is_hold_wanted:
+        yield "  hold        its worker puts it on hold when it lets it go"
+    if words := around.words(message):
+        yield f"  waits       {escaped(words)}"
+    if message.seat:
+        key = escaped(message.seat.sender) or "the null sender"
+        ahead = "" if around.ahead is None else f": {many(around.ahead, 'message')} of it before this one"
+        yield f"  turn        as sender {key} (weight {message.seat.weight:g}){ahead}"
     accepted = f"{instant(message.accepted_at_ms)} ({distance(message.accepted_at_ms, now_ms)})"
     yield f"  accepted    {accepted}, by {_DOORS[message.door]}{_origin(message)}"
     yield f"  size        {message.size_bytes:,} bytes"
@@ -147,7 +98,7 @@ def _state(message: Message, now_ms: int) -> str:
             holder = escaped(message.worker) or "a worker"
             return f"leased: {holder} has it; silent, it would lose it {distance(message.until_ms, now_ms)}"
         case Place.PARKED:
-            return f"parked: {reason}; tried again at {until}"
+            return f"parked: {reason}" if is_in_lane(message) else f"parked: {reason}; tried again at {until}"
         case Place.HELD:
             return f"held since {until}: {reason}; `mailsluice release {message.message_id}` tries again"
         case Place.DONE:
@@ -157,9 +108,9 @@ def _state(message: Message, now_ms: int) -> str:
 def _recipients(message: Message) -> Iterator[str]:
     groups: dict[tuple[RecipientState, int, str], list[str]] = {}
     for index, (address, state) in enumerate(zip(message.recipients, message.states, strict=True)):
-        attempt = _deciding_attempt(message, index)
+        attempt = deciding_attempt(message, index)
         number = attempt.number if attempt else 0
-        answer = _answer(attempt, state)
+        answer = answer_of(attempt, state)
         detail = f"SES id {answer['ses_message_id']}" if answer["ses_message_id"] else answer["reason"]
         groups.setdefault((state, number, detail), []).append(address)
     yield f"Recipients: {len(message.recipients):,}"

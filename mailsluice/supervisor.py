@@ -5,8 +5,9 @@ Theory of operation
    it is ready (told over a pipe, or a probe says so), then waits for its end and starts it again after a pause. The
    pause doubles from failure to failure and begins anew once the child was healthy for a while.
 2. A child whose *first* start fails (it ends, or is not ready in time) is a mistake of the set-up, which no restart
-   repairs: everything is stopped and `run` raises ChildFailed, which says which, why and its last lines. A later
-   failure is a crash: logged and repaired, whatever it is.
+   repairs: everything is stopped and `run` raises ChildFailed, which says which, why and its last lines. The same
+   when what a child's `check` looks at is wrong: `run` raises what the check raised. A later failure is a crash:
+   logged and repaired, whatever it is.
 3. SIGTERM, SIGINT or SIGHUP stops the children wave by wave: doors, workers, …, the store. The keepers of later waves
    keep working meanwhile, so that a store that crashes while the workers drain comes back. SIGTERM first, SIGKILL
    when the child's time is over. A second signal kills everything at once.
@@ -79,7 +80,7 @@ class Supervisor:
     async def run(self, announce: Callable[[], None]) -> None:
         """Starts everything, calls `announce` when all is ready, returns after the signal when all is stopped.
 
-        Raises ChildFailed when a first start failed (after stopping what ran).
+        Raises ChildFailed when a first start failed, or what a check raised (after stopping what ran).
         """
         with self._signals():
             for kept in self._kept.values():
@@ -178,6 +179,8 @@ class Supervisor:
         if reason:
             process.send_signal(signal.SIGKILL)
         else:
+            if kept.child.check is not None and not kept.was_ready.is_set():
+                await kept.child.check()
             kept.was_ready.set()
             self._change(kept, "ready")
             with _unheard:

@@ -21,6 +21,7 @@ from mailsluice.output import PassOn, as_json, is_console, with_names, write_to_
 from mailsluice.preflight import (
     Door,
     broker_problems,
+    claim_spool,
     complain,
     credentials_problem,
     lock_data_dir,
@@ -60,6 +61,7 @@ def run_gateways(settings: Settings) -> None:
     """Several gateway processes on one port, as `up` would run them."""
     set_up_logging(settings.log, "gateway")
     complain(port_problems(smtp_doors(settings)))
+    asyncio.run(claim_spool(settings))
     asyncio.run(_supervise(settings, gateways(settings, _environ_of(settings)), tell_ready, None))
 
 
@@ -102,6 +104,7 @@ def _lock_and_check(settings: Settings, doors: Sequence[Door], holder: str = "ma
 async def _check_servers(settings: Settings) -> None:
     report = await server_report(settings)
     complain([*(() if report.is_safe else report.problems), *await broker_problems(settings)])
+    await claim_spool(settings)
     if report.is_full:
         get_log().warning("spool.full", problems=report.problems)
     elif report.problems:

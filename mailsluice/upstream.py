@@ -8,7 +8,10 @@ import os
 from collections.abc import Mapping
 
 from config.settings import Settings
+from config.settings_source import variable_of
 
+#: Tells every process that SES's events can be read, and where: the simulator has them.
+FEEDBACK_VARIABLE = variable_of("feedback", "simulator_url")
 REGION = "us-east-1"
 #: Variables that could lead a worker of the simulator to a real account or another endpoint.
 LEADING_ELSEWHERE = frozenset(
@@ -28,7 +31,7 @@ LEADING_ELSEWHERE = frozenset(
 
 def simulator_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker whose SES is the simulator."""
-    url = f"http://{address(settings.simulator.host, settings.simulator.port)}"
+    url = simulator_url(settings)
     endpoints = {
         "AWS_ENDPOINT_URL_SES": url,
         "AWS_ENDPOINT_URL_SESV2": url,
@@ -50,6 +53,11 @@ def simulator_environ(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
+
+
+def simulator_url(settings: Settings) -> str:
+    """Where the simulator is reached from this machine."""
+    return f"http://{address(settings.simulator.host, settings.simulator.port)}"
 
 
 def reachable(host: str) -> str:

@@ -28,8 +28,9 @@ from config.errors import Refused, TryLater
 from config.failpoints import Failpoints
 from config.logs import get_log
 from sending_events.destinations.destination import Destination
+from sending_events.operator_acts import Record, decoded, line_of
 from sending_events.progress import Entry, Progress, Turn, pause_ms
-from sending_events.records import EventRecord, UnreadableEvent, rendered_line
+from sending_events.records import EventRecord, UnreadableEvent
 from spool.store import Spool
 
 # Messages in memory at once: one with 500 recipients takes 60 kB as objects, one with 10,000 a megabyte.
@@ -199,7 +200,7 @@ class _Round:
                 lines.append((entry, record))
                 continue
             try:
-                lines.append((entry, rendered_line(record, messages.get(record.message_id), entry.id)))
+                lines.append((entry, line_of(record, messages, entry.id)))
             except UnreadableEvent as error:
                 lines.append((entry, error))
         return lines
@@ -261,8 +262,8 @@ class _Round:
         self.turn = turn
 
 
-def _decoded(entry: Entry) -> EventRecord | UnreadableEvent:
+def _decoded(entry: Entry) -> Record | UnreadableEvent:
     try:
-        return EventRecord.decode(entry.raw)
+        return decoded(entry.raw)
     except UnreadableEvent as error:
         return error

@@ -3,7 +3,8 @@
 The short form names recipients by index and the message by id; the publisher loads the message and renders the
 record in the shape of SES event publishing (developer guide, "Contents of event data"). SES's own event types keep
 their names (Send, Reject); what only we know is called `sluice:Accepted`, `sluice:Deferred`, `sluice:Dropped`,
-`sluice:Expired`, so that a consumer of SES events cannot mistake it.
+`sluice:Expired`, `sluice:Held`, so that a consumer of SES events cannot mistake it. What an operator did is
+`sluice:Operator` (operator_acts.py): about the line and no message, so it has no `mail`.
 
 Fields of SES that are absent because nobody here knows them: mail.sourceArn, mail.sendingAccountId, the From, To
 and Subject of commonHeaders, the automatic tags `ses:*`. Ours beyond SES: eventId, the tags `sluice:*`.
@@ -20,7 +21,7 @@ from config.errors import Refused
 from spool.keys import is_message_id
 from spool.records import Message
 
-EventKind = Literal["accepted", "send", "reject", "deferred", "dropped", "expired"]
+EventKind = Literal["accepted", "send", "reject", "deferred", "dropped", "expired", "held"]
 
 # kind → (eventType, name of its object), SES's spelling where SES has the event.
 EVENT_TYPES: dict[EventKind, tuple[str, str]] = {
@@ -30,6 +31,7 @@ EVENT_TYPES: dict[EventKind, tuple[str, str]] = {
     "deferred": ("sluice:Deferred", "deferred"),
     "dropped": ("sluice:Dropped", "dropped"),
     "expired": ("sluice:Expired", "expired"),
+    "held": ("sluice:Held", "held"),
 }
 
 

@@ -24,12 +24,16 @@ def make_app(settings: SimulatorSettings) -> web.Application:
             web.get("/ledger", controls.ledger),
             web.get("/ledger/count", controls.ledger_count),
             web.get("/messages/{ses_message_id}", controls.message),
+            web.get("/events", controls.events),
             web.get("/violations", controls.violations),
+            web.delete("/violations", controls.delete_violations),
             web.get("/faults", controls.get_faults),
             web.put("/faults", controls.put_faults),
             web.delete("/faults", controls.delete_faults),
             web.get("/settings", controls.get_settings),
             web.put("/settings", controls.put_settings),
+            web.get("/pause", controls.get_pause),
+            web.put("/pause", controls.put_pause),
             web.post("/save", controls.save),
             web.get("/", pages.list_messages),
             web.get("/view/{ses_message_id}", pages.view_message),
@@ -41,5 +45,5 @@ def make_app(settings: SimulatorSettings) -> web.Application:
 
 
 async def _let_everybody_go(app: web.Application) -> None:
-    """Hanging calls must not hold up the end."""
-    app[SIMULATED].release.set()
+    """Hanging calls and readers of events must not hold up the end."""
+    app[SIMULATED].let_everybody_go()

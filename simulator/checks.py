@@ -2,19 +2,21 @@
 
 The envelope of the call wins over the headers: `Source` absent means the From header, `Destinations` absent means
 To, Cc and Bcc. An empty message is accepted as long as the call names both (the real service does so too).
-Identities and configuration sets are not verified: any sender and any set name will do.
+Identities and configuration sets are looked at in admission.py.
 """
 
 import re
 from dataclasses import dataclass
 
 from simulator.addresses import addresses_in, bare_address
-from simulator.header_section import HeaderSection, read_header_section
+from simulator.header_section import NO_HEADERS, HeaderSection, read_header_section
 from simulator.refusals import INVALID, Refused
 from simulator.send_call import SendCall
 
 MAX_RECIPIENTS = 50
 MAX_TAG_CHARACTERS = 255
+MAX_LINE_BYTES = 998
+_LONG_LINE = re.compile(rb"[^\r\n]{%d}" % (MAX_LINE_BYTES + 1))
 _TAG_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_.@-]+")
 
@@ -46,25 +48,33 @@ class Envelope:
     tags: tuple[tuple[str, str], ...]
     header_message_id: str | None
     subject: str | None
+    headers: HeaderSection = NO_HEADERS
 
 
-def check(call: SendCall) -> Envelope:
-    """The envelope of an acceptable call; raises `Refused` with the text SES has for the first flaw."""
+def check(call: SendCall, *, counts_header_recipients: bool = False, refuses_long_lines: bool = False) -> Envelope:
+    """The envelope of an acceptable call; raises `Refused` with the text SES has for the first flaw.
+
+    Reports differ on whether the addresses in the headers count while the call names its recipients, and on what
+    becomes of lines that are too long: both are switches.
+    """
     encoded_bytes = (len(call.raw) + 2) // 3 * 4
     if encoded_bytes > call.max_encoded_bytes:
         limit = call.max_encoded_bytes
         raise Refused(INVALID, f"Message length is more than {limit} bytes long: '{encoded_bytes}'.")
     headers = read_header_section(call.raw)
     _check_header_section(headers)
+    if refuses_long_lines and _LONG_LINE.search(call.raw):  # text not on record
+        raise Refused(INVALID, f"Message line is too long: more than {MAX_LINE_BYTES} bytes.")
     tags = call.tags or _tags_in(headers)
     _check_tags(tags)
     return Envelope(
         source=_source(call, headers),
-        destinations=_destinations(call, headers),
+        destinations=_destinations(call, headers, counts_headers=counts_header_recipients),
         configuration_set=call.configuration_set or headers.first("x-ses-configuration-set"),
         tags=tags,
         header_message_id=headers.first("message-id"),
         subject=headers.first("subject"),
+        headers=headers,
     )
 
 
@@ -123,15 +133,23 @@ def _source(call: SendCall, headers: HeaderSection) -> str:
     return found[0]
 
 
-def _destinations(call: SendCall, headers: HeaderSection) -> tuple[str, ...]:
+def _destinations(call: SendCall, headers: HeaderSection, *, counts_headers: bool) -> tuple[str, ...]:
     if call.destinations is not None:
-        if len(call.destinations) > MAX_RECIPIENTS:
-            raise Refused(INVALID, f"Recipient count exceeds {MAX_RECIPIENTS}.")
+        _check_count(len(call.destinations))
+        if counts_headers:
+            _check_count(len(_in_headers(headers)))
         return tuple(bare_address(written) for written in call.destinations)
-    written = [value for name in ("to", "cc", "bcc") for value in headers.values.get(name, ())]
-    found = addresses_in(written)
+    found = _in_headers(headers)
     if not found:
         raise Refused(INVALID, "Missing required header 'To'.")
-    if len(found) > MAX_RECIPIENTS:
-        raise Refused(INVALID, f"Recipient count exceeds {MAX_RECIPIENTS}.")
+    _check_count(len(found))
     return found
+
+
+def _in_headers(headers: HeaderSection) -> tuple[str, ...]:
+    return addresses_in([value for name in ("to", "cc", "bcc") for value in headers.values.get(name, ())])
+
+
+def _check_count(recipients: int) -> None:
+    if recipients > MAX_RECIPIENTS:
+        raise Refused(INVALID, f"Recipient count exceeds {MAX_RECIPIENTS}.")

@@ -1,7 +1,7 @@
-"""What tests and operators use beside the AWS wire: ledger, messages, violations, faults, settings, health."""
+"""What tests and operators use beside the AWS wire: ledger, messages, events, violations, faults, settings, health."""
 
 import asyncio
-import math
+import re
 from pathlib import Path
 
 import orjson
@@ -10,9 +10,13 @@ from aiohttp import web
 from simulator.faults import WrongFaultError, read_faults
 from simulator.ids import accepted_ms_of
 from simulator.ledger import Ledger
-from simulator.simulated import SIMULATED, Simulated
+from simulator.settings import WrongSettingError, changeable, changed
+from simulator.simulated import SIMULATED
 
 MAX_CONTROL_BYTES = 1024 * 1024
+#: longest wait for events
+MAX_WAIT_SECONDS = 30.0
+_SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -70,8 +74,16 @@ def missing(record: Ledger, ses_message_id: str) -> web.Response:
 
 
 async def violations(request: web.Request) -> web.Response:
-    """GET /violations: calls that came while no allowance was left."""
-    return _json(dict(request.app[SIMULATED].account.violations))
+    """GET /violations: how the callers kept the limits, as figures; simulator/account.py tells what each is."""
+    return _json(request.app[SIMULATED].account.figures())
+
+
+async def delete_violations(request: web.Request) -> web.Response:
+    """DELETE /violations: the figures once more, and from zero again."""
+    account = request.app[SIMULATED].account
+    figures = account.figures()
+    account.forget_figures()
+    return _json(figures)
 
 
 async def get_faults(request: web.Request) -> web.Response:
@@ -96,48 +108,60 @@ async def delete_faults(request: web.Request) -> web.Response:
 
 
 async def get_settings(request: web.Request) -> web.Response:
-    """GET /settings: the three that may be changed."""
-    return _json(_changeable(request.app[SIMULATED]))
+    """GET /settings: those that may be changed, as they are."""
+    return _json(changeable(request.app[SIMULATED].settings))
 
 
 async def put_settings(request: web.Request) -> web.Response:
-    """PUT /settings: change some of max_send_rate, max_24_hour_send, latency_seconds; all or nothing."""
+    """PUT /settings: change some of them; all or nothing."""
     simulated = request.app[SIMULATED]
     try:
-        asked = await _control_json(request)
-    except orjson.JSONDecodeError as error:
+        settings = changed(simulated.settings, await _control_json(request))
+    except (WrongSettingError, orjson.JSONDecodeError) as error:
         return _wrong(str(error))
-    wrong = _what_is_wrong(asked)
-    if wrong is not None or not isinstance(asked, dict):
-        return _wrong(wrong or "Send an object.")
-    wanted = _changeable(simulated) | asked
-    simulated.account.change(float(wanted["max_send_rate"]), float(wanted["max_24_hour_send"]))
-    simulated.latency_seconds = float(wanted["latency_seconds"])
+    simulated.set_settings(settings)
     return await get_settings(request)
 
 
-#: setting: (lowest value, highest value)
-RANGES = {"max_send_rate": (0, math.inf), "max_24_hour_send": (-1, math.inf), "latency_seconds": (0, 3600)}
+async def get_pause(request: web.Request) -> web.Response:
+    """GET /pause: whether the account may send, or who stopped it."""
+    return _json({"state": request.app[SIMULATED].settings.account_state})
 
 
-def _changeable(simulated: Simulated) -> dict[str, float]:
-    return {
-        "max_send_rate": simulated.account.max_send_rate,
-        "max_24_hour_send": simulated.account.max_24_hour_send,
-        "latency_seconds": simulated.latency_seconds,
+async def put_pause(request: web.Request) -> web.Response:
+    """PUT /pause {"state": …}: running, paused (by its owner), paused_by_aws or suspended."""
+    simulated = request.app[SIMULATED]
+    try:
+        asked = await _control_json(request)
+        if not isinstance(asked, dict) or set(asked) != {"state"}:
+            return _wrong('Send {"state": …}.')
+        simulated.set_settings(changed(simulated.settings, {"account_state": asked["state"]}))
+    except (WrongSettingError, orjson.JSONDecodeError) as error:
+        return _wrong(str(error))
+    return await get_pause(request)
+
+
+async def events(request: web.Request) -> web.Response:
+    """GET /events: NDJSON from event ?since=N on; ?wait=S waits so many seconds at most while there is none."""
+    simulated = request.app[SIMULATED]
+    since, wait = request.query.get("since", "0"), request.query.get("wait", "0")
+    if not (since.isascii() and since.isdigit() and len(since) <= 15):
+        return _wrong("since must be a number of events.")
+    if not _SECONDS.fullmatch(wait):
+        return _wrong("wait must be a number of seconds.")
+    if simulated.settings.events_unavailable:
+        return web.Response(status=503, text="The events cannot be read now (events_unavailable).\n")
+    await simulated.feed.wait(int(since), min(float(wait), MAX_WAIT_SECONDS))
+    lines, following = simulated.feed.read(int(since))
+    headers = {
+        "Content-Type": "application/x-ndjson",
+        "X-Feed": simulated.feed.name,
+        "X-Next": str(following),
+        "X-Dropped-Lines": str(simulated.feed.first_position),
     }
-
-
-def _what_is_wrong(asked: object) -> str | None:
-    if not isinstance(asked, dict):
-        return "Send an object."
-    for name, value in asked.items():
-        if name not in RANGES:
-            return f"{name} is not known or cannot be changed; these can: {', '.join(RANGES)}."
-        lowest, highest = RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
-            return f"{name} must be a number from {lowest} to {highest}."
-    return None
+    if simulated.feed.has_more(following):
+        headers["X-More"] = "1"
+    return web.Response(body=b"".join(line + b"\n" for line in lines), headers=headers)
 
 
 async def save(request: web.Request) -> web.Response:

@@ -1,7 +1,7 @@
-"""The header section of a raw message, cut into fields as far as checks and ledger need it; nothing is decoded."""
+"""The header section of a raw message, cut into fields as far as checks, ledger and events need it; undecoded."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 #: what is looked at; SES has a limit of its own ("Header section too long.") and does not publish it
@@ -17,6 +17,8 @@ class HeaderSection:
     values: Mapping[str, Sequence[str]]
     written_names: Mapping[str, str]
     is_too_long: bool
+    #: the bytes it was read from
+    section: bytes = b""
 
     def first(self, lower_name: str) -> str | None:
         """The first field of that name, or None."""
@@ -24,26 +26,34 @@ class HeaderSection:
         return found[0] if found else None
 
 
+NO_HEADERS = HeaderSection({}, {}, is_too_long=False)
+
+
 def read_header_section(raw: bytes) -> HeaderSection:
     """Read up to the first empty line; a line that is no field and no continuation is passed over."""
     values: dict[str, list[str]] = {}
     written: dict[str, str] = {}
     section, is_too_long = _cut(raw)
-    current: list[str] | None = None
+    for name, value in fields_of(section):
+        values.setdefault(name.lower(), []).append(value)
+        written.setdefault(name.lower(), name)
+    return HeaderSection(values, written, is_too_long, section)
+
+
+def fields_of(section: bytes) -> Iterator[tuple[str, str]]:
+    """Names and unfolded values in their order."""
+    name: str | None = None
+    value = ""
     for line in section.decode("utf-8", "replace").split("\n"):
         if line[:1] in (" ", "\t"):
-            if current is not None:
-                current[-1] += " " + line.strip()
+            value += " " + line.strip()
             continue
-        name, colon, value = line.partition(":")
-        if not colon:
-            current = None
-            continue
-        name = name.rstrip()
-        current = values.setdefault(name.lower(), [])
-        current.append(value.strip())
-        written.setdefault(name.lower(), name)
-    return HeaderSection(values, written, is_too_long)
+        if name is not None:
+            yield name, value
+        written, colon, value = line.partition(":")
+        name, value = (written.rstrip() if colon else None), value.strip()
+    if name is not None:
+        yield name, value
 
 
 def _cut(raw: bytes) -> tuple[bytes, bool]:

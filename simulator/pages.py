@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 
 from simulator import controls
+from simulator.admission import STATES
 from simulator.message_parts import Part, content_of_part, open_message, readable
 from simulator.simulated import SIMULATED, Simulated
 
@@ -36,7 +37,7 @@ async def list_messages(request: web.Request) -> web.Response:
     lines = simulated.ledger.newest((page - 1) * MESSAGES_PER_PAGE, MESSAGES_PER_PAGE + 1)
     nonce = secrets.token_urlsafe(16)
     body = _LIST.substitute(
-        notices=_fault_notice(simulated),
+        notices=_notices(simulated),
         rows="\n".join(_row(orjson.loads(line)) for line in lines[:MESSAGES_PER_PAGE]),
         empty="" if lines else _nothing_yet(page, request.host),
         newer=f'<a href="/?page={page - 1}">&larr; newer</a>' if page > 1 else "",
@@ -138,23 +139,30 @@ def _page_number(written: str) -> int:
 
 def _facts(simulated: Simulated) -> str:
     account, ledger = simulated.account, simulated.ledger
+    _, _, sent = account.send_quota()
     rate = f"{account.max_send_rate:g}/s" if account.max_send_rate else "unlimited"
     quota = f"{account.max_24_hour_send:,.0f}" if account.max_24_hour_send >= 0 else "unlimited"
+    state = STATES[simulated.settings.account_state][1]
     facts = {
+        "account": f"{state}, sandbox" if simulated.settings.sandbox else state,
+        "rate": rate,
+        "24 h": f"{sent:,.0f} of {quota}",
         "accepted": f"{ledger.calls:,}",
         "recipients": f"{ledger.recipients:,}",
-        "rate": rate,
-        "24 h quota": quota,
-        "refused over limit": f"{sum(account.violations.values()):,}",
+        "refused over limit": f"{account.over_limit:,}",
     }
     return "".join(f"<span>{name} <b>{value}</b></span>" for name, value in facts.items())
 
 
-def _fault_notice(simulated: Simulated) -> str:
-    if not simulated.faults:
-        return ""
-    named = ", ".join(f"{fault.kind} ({fault.hits} hits)" for fault in simulated.faults)
-    return f'<p class="notice">Faults are switched on: {escape(named)}. DELETE /faults ends them.</p>'
+def _notices(simulated: Simulated) -> str:
+    told = []
+    state = simulated.settings.account_state
+    if state != "running":
+        told.append(f'The account is {STATES[state][1]}. PUT /pause {{"state": "running"}} ends it.')
+    if simulated.faults:
+        named = ", ".join(f"{fault.kind} ({fault.hits} hits)" for fault in simulated.faults)
+        told.append(f"Faults are switched on: {named}. DELETE /faults ends them.")
+    return "\n".join(f'<p class="notice">{escape(text)}</p>' for text in told)
 
 
 def _nothing_yet(page: int, host: str) -> str:

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from aiohttp import web
 
 from simulator.ids import new_request_id
-from simulator.refusals import MALFORMED, MISSING_MEMBER, Refusal, Refused
+from simulator.refusals import MALFORMED, MISSING_MEMBER, Refused
 from simulator.send_call import V1_MAX_ENCODED_BYTES, SendCall, decode_base64
 
 NAMESPACE = "http://ses.amazonaws.com/doc/2010-12-01/"
@@ -140,20 +140,22 @@ def _answer(action: str, result: str) -> web.Response:
     return _xml(200, body, request_id)
 
 
-def refused(refusal: Refusal, text: str) -> web.Response:
+def refused(refused: Refused) -> web.Response:
     """The error envelope of the Query protocol; 5xx is the service's fault ("Receiver")."""
-    request_id = new_request_id()
+    request_id, refusal = new_request_id(), refused.refusal
+    members = "".join(f"<{name}>{_escaped(value)}</{name}>" for name, value in refused.members.items())
     fault = "Sender" if refusal.query_status < 500 else "Receiver"
     body = (
         f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>{fault}</Type><Code>{refusal.query_code}</Code>'
-        f"<Message>{escape(_printable(text))}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        f"<Message>{_escaped(refused.text)}</Message>{members}</Error>"
+        f"<RequestId>{request_id}</RequestId></ErrorResponse>"
     )
     return _xml(refusal.query_status, body, request_id)
 
 
-def _printable(text: str) -> str:
+def _escaped(text: str) -> str:
     """XML 1.0 has no way to write most control characters, and texts quote what the client sent."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return escape("".join(character if character.isprintable() else "?" for character in text))
 
 
 def _xml(status: int, body: str, request_id: str) -> web.Response:

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from simulator.ids import new_request_id
-from simulator.refusals import INVALID, MALFORMED, Refusal, Refused
+from simulator.refusals import INVALID, MALFORMED, Refused
 from simulator.send_call import V2_MAX_ENCODED_BYTES, SendCall, decode_base64
 
 #: far above any real call; base64 has none of these signs, so a large message does not come near
@@ -97,26 +97,22 @@ def sent(ses_message_id: str) -> web.Response:
     return _json(200, {"MessageId": ses_message_id}, new_request_id())
 
 
-def account(max_24_hour_send: float, max_send_rate: float, sent_last_24_hours: float) -> web.Response:
-    """The answer to GetAccount: a healthy production account."""
+def account(quota: tuple[float, float, float], *, state: str, is_sandbox: bool) -> web.Response:
+    """The answer to GetAccount; quota is Max24HourSend, MaxSendRate, SentLast24Hours."""
     described = {
         "DedicatedIpAutoWarmupEnabled": False,
-        "EnforcementStatus": "HEALTHY",
-        "ProductionAccessEnabled": True,
-        "SendQuota": {
-            "Max24HourSend": max_24_hour_send,
-            "MaxSendRate": max_send_rate,
-            "SentLast24Hours": sent_last_24_hours,
-        },
-        "SendingEnabled": True,
+        "EnforcementStatus": "SHUTDOWN" if state in ("paused_by_aws", "suspended") else "HEALTHY",
+        "ProductionAccessEnabled": not is_sandbox,
+        "SendQuota": dict(zip(("Max24HourSend", "MaxSendRate", "SentLast24Hours"), quota, strict=True)),
+        "SendingEnabled": state == "running",
     }
     return _json(200, described, new_request_id())
 
 
-def refused(refusal: Refusal, text: str) -> web.Response:
+def refused(refused: Refused) -> web.Response:
     """The error form of rest-json: the code in a header, the text as `message`."""
-    response = _json(refusal.rest_status, {"message": text}, new_request_id())
-    response.headers["x-amzn-ErrorType"] = refusal.rest_code
+    response = _json(refused.refusal.rest_status, {"message": refused.text}, new_request_id())
+    response.headers["x-amzn-ErrorType"] = refused.refusal.rest_code
     return response
 
 

@@ -1,7 +1,7 @@
 """The AWS operations: both ways to send, and both ways to ask for the limits.
 
-A send goes: read, check, fault, limits, ledger, latency, answer. Everything up to the ledger happens without a
-pause, so a call is either accepted whole or not at all. No signature is verified.
+A send goes: read, check, admit, fault, limits, ledger, events, latency, answer. Everything up to the events happens
+without a pause, so a call is either accepted whole or not at all. No signature is verified.
 """
 
 import asyncio
@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from simulator import query_wire, rest_wire
+from simulator.admission import admit
+from simulator.caller import ACCOUNT_ID, Caller, caller_of
 from simulator.checks import check
+from simulator.events import accepted_call
 from simulator.faults import KINDS, Fault, FaultKind, Instead, first_hit
-from simulator.refusals import UNKNOWN_OPERATION, Refusal, Refused
+from simulator.ids import accepted_ms_of
+from simulator.mailbox import is_simulated
+from simulator.refusals import EXPIRED, EXPIRED_TEXT, FORBIDDEN, UNKNOWN_OPERATION, Refused
 from simulator.send_call import SendCall
 from simulator.simulated import SIMULATED, Simulated
 
@@ -25,7 +30,7 @@ class Wire:
     """How one of the two APIs writes its answers to a send."""
 
     sent: Callable[[str], web.Response]
-    refused: Callable[[Refusal, str], web.Response]
+    refused: Callable[[Refused], web.Response]
 
 
 QUERY = Wire(query_wire.sent, query_wire.refused)
@@ -38,58 +43,97 @@ async def answer_query(request: web.Request) -> web.StreamResponse:
     simulated = request.app[SIMULATED]
     try:
         form = query_wire.parse_form(body)
+        action = form.fields.get("Action", "")
+        if action == "SendRawEmail":
+            caller = caller_of(request, action)
+            return await _answer_send(request, simulated, QUERY, caller, lambda: query_wire.read_send_raw_email(form))
+        if action == "GetSendQuota":
+            _check_may_ask(simulated, action)
+            return query_wire.send_quota(*simulated.account.send_quota())
     except Refused as refused:
-        return QUERY.refused(refused.refusal, refused.text)
-    action = form.fields.get("Action", "")
-    if action == "SendRawEmail":
-        return await _answer_send(request, simulated, QUERY, lambda: query_wire.read_send_raw_email(form))
-    if action == "GetSendQuota":
-        return query_wire.send_quota(*simulated.account.send_quota())
+        return QUERY.refused(refused)
     version = form.fields.get("Version", "2010-12-01")
-    return QUERY.refused(UNKNOWN_OPERATION, f"Could not find operation {action[:100]} for version {version[:100]}")
+    return QUERY.refused(
+        Refused(UNKNOWN_OPERATION, f"Could not find operation {action[:100]} for version {version[:100]}")
+    )
 
 
 async def answer_send_email(request: web.Request) -> web.StreamResponse:
     """POST /v2/email/outbound-emails."""
     body = await request.read()
-    return await _answer_send(request, request.app[SIMULATED], REST, lambda: rest_wire.read_send_email(body))
+    caller = caller_of(request, "SendEmail")
+    return await _answer_send(request, request.app[SIMULATED], REST, caller, lambda: rest_wire.read_send_email(body))
 
 
 async def answer_get_account(request: web.Request) -> web.StreamResponse:
     """GET /v2/email/account."""
-    return rest_wire.account(*request.app[SIMULATED].account.send_quota())
+    simulated = request.app[SIMULATED]
+    try:
+        _check_may_ask(simulated, "GetAccount")
+    except Refused as refused:
+        return REST.refused(refused)
+    settings = simulated.settings
+    return rest_wire.account(simulated.account.send_quota(), state=settings.account_state, is_sandbox=settings.sandbox)
 
 
 async def answer_unknown_rest(request: web.Request) -> web.StreamResponse:
     """Every other path below /v2/."""
-    return REST.refused(UNKNOWN_OPERATION, f"The simulator does not know {request.method} {request.path[:200]}")
+    return REST.refused(
+        Refused(UNKNOWN_OPERATION, f"The simulator does not know {request.method} {request.path[:200]}")
+    )
+
+
+def _check_may_ask(simulated: Simulated, action: str) -> None:
+    simulated.account.count_question()
+    _check_token(simulated)
+    if simulated.settings.quota_forbidden:
+        user = f"arn:aws:iam::{ACCOUNT_ID}:user/simulated"
+        raise Refused(FORBIDDEN, f"User `{user}' is not authorized to perform `ses:{action}'")
+
+
+def _check_token(simulated: Simulated) -> None:
+    if simulated.settings.expired_token:
+        raise Refused(EXPIRED, EXPIRED_TEXT)
 
 
 async def _answer_send(
-    request: web.Request, simulated: Simulated, wire: Wire, read_call: Callable[[], SendCall]
+    request: web.Request, simulated: Simulated, wire: Wire, caller: Caller, read_call: Callable[[], SendCall]
 ) -> web.StreamResponse:
     fault = None
     try:
-        ses_message_id, fault = _accept(simulated, read_call())
+        _check_token(simulated)
+        ses_message_id, fault = _accept(simulated, read_call(), caller)
         response = wire.sent(ses_message_id) if ses_message_id else None
     except Refused as refused:
-        response = wire.refused(refused.refusal, refused.text)
-    if simulated.latency_seconds > 0:
-        await asyncio.sleep(simulated.latency_seconds)
+        simulated.account.count_refusal(refused.refusal)
+        response = wire.refused(refused)
+    if simulated.settings.latency_seconds > 0:
+        await asyncio.sleep(simulated.settings.latency_seconds)
     if fault is not None:
         return await _misbehave(request, simulated, wire, fault, response)
     assert response is not None, "a call without a fault is accepted or refused"
     return response
 
 
-def _accept(simulated: Simulated, call: SendCall) -> tuple[str | None, Fault | None]:
+def _accept(simulated: Simulated, call: SendCall, caller: Caller) -> tuple[str | None, Fault | None]:
     """Take the call into the ledger unless a fault or a limit is in the way; the id is None when a fault was."""
-    envelope = check(call)
-    fault = first_hit(simulated.faults, envelope.destinations, simulated.random)
+    settings = simulated.settings
+    envelope = check(
+        call,
+        counts_header_recipients=settings.header_recipients == "count",
+        refuses_long_lines=settings.refuse_long_lines,
+    )
+    admit(settings, envelope, caller)
+    fault = first_hit(simulated.faults, envelope.source, envelope.destinations, simulated.random)
     if fault is not None and not KINDS[fault.kind].is_accepted:
         return None, fault
-    simulated.account.take(len(envelope.destinations))
-    return simulated.ledger.accept(envelope, call.raw), fault
+    simulated.account.take(len(envelope.destinations), sum(map(is_simulated, envelope.destinations)))
+    ses_message_id = simulated.ledger.accept(envelope, call.raw)
+    if settings.events:
+        accepted_ms = accepted_ms_of(ses_message_id)
+        assert accepted_ms is not None, "the ledger gives ids of the right form"
+        simulated.feed.append(accepted_call(ses_message_id, accepted_ms, envelope, caller))
+    return ses_message_id, fault
 
 
 async def _misbehave(
@@ -99,7 +143,9 @@ async def _misbehave(
     match kind.instead:
         case Instead.REFUSAL:
             assert kind.refused is not None, "the table has a refusal in every such row"
-            return wire.refused(kind.refused.refusal, kind.refused.text)
+            return wire.refused(kind.refused)
+        case Instead.GIVEN_REFUSAL:
+            return wire.refused(fault.given_refusal)
         case Instead.HTML_PAGE:
             return web.Response(body=HTML_PAGE, content_type="text/html")
         case Instead.HALF_AN_ANSWER:

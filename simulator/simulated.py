@@ -1,4 +1,4 @@
-"""The state of one simulator: account, ledger, active faults. Built once in app.py and handed to every handler."""
+"""The state of one simulator: settings, account, ledger, events, active faults. Built once in app.py."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from aiohttp import web
 
 from simulator.account import Account
 from simulator.faults import Fault
+from simulator.feed import Feed
 from simulator.ledger import Ledger
 from simulator.settings import SimulatorSettings
 
@@ -20,7 +21,7 @@ class Simulated:
     settings: SimulatorSettings
     account: Account
     ledger: Ledger
-    latency_seconds: float
+    feed: Feed
     random: Random
     faults: list[Fault] = field(default_factory=list)
     #: calls that are kept waiting wait for this; replaced whenever the faults change
@@ -32,14 +33,25 @@ class Simulated:
         self.release.set()
         self.release = asyncio.Event()
 
+    def set_settings(self, settings: SimulatorSettings) -> None:
+        """Behave otherwise from now on."""
+        self.settings = settings
+        self.account.change(settings)
+        self.feed.change(settings.events_delay_seconds)
+
+    def let_everybody_go(self) -> None:
+        """The end is near: nobody shall wait for anything."""
+        self.release.set()
+        self.feed.close()
+
 
 def build(settings: SimulatorSettings, clock: Callable[[], float], unix_clock: Callable[[], float]) -> Simulated:
     """A fresh account with an empty ledger; `clock` never goes back, `unix_clock` dates the ledger."""
     return Simulated(
         settings=settings,
-        account=Account(settings.max_send_rate, settings.max_24_hour_send, clock),
+        account=Account(settings, clock),
         ledger=Ledger(settings.kept_ledger_lines, settings.kept_message_bytes, unix_clock),
-        latency_seconds=settings.latency_seconds,
+        feed=Feed(settings.kept_event_bytes, settings.events_delay_seconds, clock),
         random=Random(),
     )
 

@@ -29,6 +29,7 @@ from smtp_gateway.door import Door
 from smtp_gateway.session import SmtpSession
 from smtp_gateway.users import UserFile
 from spool.assembly import open_spool
+from spool.environment import claim_if_it_answers, claim_when_it_answers
 from spool.nudge import Nudger
 from spool.safety import SafetyWatch
 from spool.tally import Tally
@@ -73,11 +74,14 @@ async def _serve(settings: Settings) -> int:
             loop.add_signal_handler(number, stop.set)
         if parts.certificates:
             loop.add_signal_handler(signal.SIGHUP, parts.certificates.reload)
+        is_claimed = await claim_if_it_answers(parts.redis, settings.spool.environment)
         await parts.safety.check()
         servers = await _listen(settings.smtp, parts)
         background = _Background(stop)
         background.start(parts.safety.run())
         background.start(parts.tally.run(parts.redis))
+        if not is_claimed:
+            background.start(claim_when_it_answers(parts.redis, settings.spool.environment))
         if parts.certificates:
             background.start(parts.certificates.run())
         gc.collect()

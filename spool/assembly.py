@@ -1,5 +1,6 @@
 """Builds the spool of a process from the settings; called once at the edge of each process."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from redis import asyncio as aioredis
@@ -7,6 +8,7 @@ from redis import asyncio as aioredis
 from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.content import ContentStore, FolderContents
+from spool.sending_quota import RouteLimits
 from spool.store import Spool
 
 
@@ -19,6 +21,15 @@ def open_spool(settings: Settings, *, redis: aioredis.Redis | None = None) -> Sp
         keep_finished_seconds=settings.spool.keep_finished_seconds,
         lease_seconds=settings.worker.lease_seconds,
     )
+
+
+def limits_of(settings: Settings) -> Mapping[str, RouteLimits]:
+    """Every route's limits and lanes, as takes, gates and views pass them."""
+    lanes = tuple(settings.lanes.shares.items())
+    return {
+        name: RouteLimits(name, route.max_send_rate, route.max_24_hour_send, lanes)
+        for name, route in settings.routes_by_name.items()
+    }
 
 
 def open_contents(settings: Settings) -> ContentStore:

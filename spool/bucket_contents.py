@@ -9,7 +9,7 @@ import aiohttp
 from botocore.exceptions import ClientError
 
 from config.aws_clients import BotoErrors, S3Opener
-from spool.content import ContentMissing, ContentUnavailable
+from spool.content import MARK_NAME, ContentMissing, ContentUnavailable
 from spool.keys import is_message_id
 
 if TYPE_CHECKING:
@@ -79,6 +79,20 @@ class BucketContents:
             message_id = key.removeprefix(self._prefix)
             if is_message_id(message_id):
                 yield message_id, f"s3:{key}"
+
+    @property
+    def mark_place(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}{MARK_NAME}"
+
+    async def mark(self) -> str:
+        try:
+            return (await self.get(f"s3:{self._prefix}{MARK_NAME}")).decode("utf-8", "replace").strip()
+        except ContentMissing:
+            return ""
+
+    async def set_mark(self, spool_id: str) -> None:
+        async with self._s3("marked") as s3:
+            await s3.put_object(Bucket=self._bucket, Key=self._prefix + MARK_NAME, Body=f"{spool_id}\n".encode())
 
     async def close(self) -> None:
         self._client = None

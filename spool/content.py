@@ -47,10 +47,26 @@ class ContentStore(Protocol):
         """(message_id, reference) of everything written before now - age; now in epoch seconds."""
         ...
 
+    @property
+    def mark_place(self) -> str:
+        """Where the mark is, for people."""
+        ...
+
+    async def mark(self) -> str:
+        """The id of the spool that the contents belong to; "" = they are not marked. Raises ContentUnavailable."""
+        ...
+
+    async def set_mark(self, spool_id: str) -> None:
+        """Says whose the contents are from now on. Raises ContentUnavailable."""
+        ...
+
     async def close(self) -> None:
         """Ends connections that are kept open."""
         ...
 
+
+#: The mark lies beside the contents; its name is no message_id.
+MARK_NAME = ".spool-id"
 
 # A content that is being written is called `<message_id>.<16 hex digits>.new`; a crash may leave one.
 _FILE_NAME = re.compile(r"(?P<message_id>[a-z0-9-]{1,120})(?:\.[0-9a-f]{16}\.new)?")
@@ -100,6 +116,24 @@ class FolderContents:
             raise ContentUnavailable("the content store cannot be listed", detail=str(error)) from error
         for name in names:
             yield name.partition(".")[0], f"file:{name}"
+
+    @property
+    def mark_place(self) -> str:
+        return str(self._folder / MARK_NAME)
+
+    async def mark(self) -> str:
+        try:
+            return (await asyncio.to_thread((self._folder / MARK_NAME).read_text, "utf-8", "replace")).strip()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise ContentUnavailable("the content store's mark cannot be read", detail=str(error)) from error
+
+    async def set_mark(self, spool_id: str) -> None:
+        try:
+            await asyncio.to_thread(_write_durably, self._folder / MARK_NAME, f"{spool_id}\n".encode())
+        except OSError as error:
+            raise ContentUnavailable("the content store cannot be marked", detail=str(error)) from error
 
     async def close(self) -> None:
         """Nothing is kept open."""

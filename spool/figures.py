@@ -6,7 +6,7 @@ by the scripts, and where single messages must be looked at, a window of them is
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -15,7 +15,10 @@ from redis import exceptions
 
 from config.queues import ALL_QUEUES, KEY_PREFIX
 from spool import keys, scripts
-from spool.states import ACCOUNT_TROUBLE, Place
+from spool.operator import counting
+from spool.routes import pauses_of, read_routes
+from spool.sending_quota import Pause, RouteLimits, RouteView
+from spool.states import Place
 from spool.store import Spool
 from spool.tally import DURATIONS, Histogram, histograms
 
@@ -78,6 +81,11 @@ class Figures:
     workers: tuple[Worker, ...]
     #: Celery queue → nudges in it; None when the broker does not answer.
     queues: Mapping[str, int] | None
+    #: The routes that were asked for, and the pauses that count now.
+    routes: tuple[RouteView, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    #: Worker → since when it takes no more messages, ms.
+    draining: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:
@@ -107,24 +115,30 @@ def standstills(figures: Figures, stall_seconds: float) -> tuple[str, ...]:
             f"Mail has been due for {figures.longest_due_seconds:.0f} s and no worker took any for "
             f"{figures.idle_seconds:.0f} s: look at the workers' log and start them anew."
         )
-    account = {why: number for why, number in figures.reasons[Place.PARKED].items() if why.startswith(ACCOUNT_TROUBLE)}
-    for why, number in sorted(account.items()):
+    if figures.workers and figures.draining.keys() >= {worker.name for worker in figures.workers}:
         found.append(
-            f"{number} messages wait for an operator ({why}): look at credentials, clock, configuration set and the "
-            "state of the SES account; mailsluice queue shows more."
+            "Every worker is being drained, accepted mail waits: mailsluice drain WORKER --undo, or start one."
         )
     return tuple(found)
 
 
-async def read_figures(spool: Spool, broker: aioredis.Redis, destinations: Sequence[str] = ()) -> Figures:
+async def read_figures(
+    spool: Spool, broker: aioredis.Redis, destinations: Sequence[str] = (), limits: Sequence[RouteLimits] = ()
+) -> Figures:
     """Reads everything. Raises StoreUnavailable; a broker without an answer is told in the figures."""
     try:
-        figures, queues = await asyncio.gather(_read(spool.redis, destinations), _queue_lengths(broker))
+        figures, queues, routes = await asyncio.gather(
+            _read(spool.redis, destinations), _queue_lengths(broker), _routes(spool, limits)
+        )
     except (exceptions.RedisError, OSError) as error:
         if meaning := scripts.translated(error):
             raise meaning from error
         raise
-    return Figures(**figures, queues=queues)
+    return Figures(**figures, queues=queues, routes=routes)
+
+
+async def _routes(spool: Spool, limits: Sequence[RouteLimits]) -> tuple[RouteView, ...]:
+    return await read_routes(spool, limits) if limits else ()
 
 
 async def _read(redis: aioredis.Redis, destinations: Sequence[str]) -> dict[str, Any]:
@@ -134,11 +148,11 @@ async def _read(redis: aioredis.Redis, destinations: Sequence[str]) -> dict[str,
         pipeline.zcard(zset)
     pipeline.zrange(keys.DUE, 0, SAMPLE - 1)
     pipeline.hkeys(keys.AGES)
-    for one_hash in (keys.REASONS, keys.COUNTERS, DURATIONS, keys.WORKERS):
+    for one_hash in (keys.REASONS, keys.COUNTERS, DURATIONS, keys.WORKERS, keys.PAUSES, keys.DRAINS):
         pipeline.hgetall(one_hash)
-    clock, *sizes, sample, ages, reasons, counters, durations, workers = await pipeline.execute()
+    clock, *sizes, sample, ages, reasons, counters, durations, workers, pauses, drains = await pipeline.execute()
     now_ms = clock[0] * 1000 + clock[1] // 1000
-    numbers = _numbers(counters)
+    alive = living_workers(workers, now_ms)
     (kept, backlogs), due_seconds = await asyncio.gather(
         _events(redis, destinations, now_ms), _longest_due_seconds(redis, sample, now_ms)
     )
@@ -148,12 +162,25 @@ async def _read(redis: aioredis.Redis, destinations: Sequence[str]) -> dict[str,
         "reasons": by_place(reasons),
         "oldest_waiting_seconds": _oldest_seconds(ages, now_ms),
         "longest_due_seconds": due_seconds,
-        "counters": numbers,
+        "counters": _numbers(counters),
         "durations": histograms(_numbers(durations)),
         "events_kept": kept,
         "backlogs": backlogs,
-        "workers": living_workers(workers, now_ms),
+        "workers": alive,
+        "pauses": counting(pauses_of(pauses), now_ms),
+        "draining": {name: at for name, at in _numbers(drains).items() if name in {one.name for one in alive}},
     }
+
+
+async def read_workers(redis: aioredis.Redis) -> tuple[int, tuple[Worker, ...], dict[str, int]]:
+    """The server's clock in ms, the workers alive, and every drain, also of workers that are gone."""
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.time()
+    pipeline.hgetall(keys.WORKERS)
+    pipeline.hgetall(keys.DRAINS)
+    clock, workers, drains = await scripts.answer_of(pipeline.execute())
+    now_ms = clock[0] * 1000 + clock[1] // 1000
+    return now_ms, living_workers(workers, now_ms), _numbers(drains)
 
 
 async def _queue_lengths(broker: aioredis.Redis) -> dict[str, int] | None:

@@ -1,7 +1,8 @@
 """Every Redis key of the spool. All lie under one hash tag, so that a single-shard cluster-mode server works.
 
 A key never contains text from outside as it came: foreign ids are hashed first (`index_of`), our own are checked.
-The index of foreign ids and the marks of withdrawn messages are known to lua/prelude.lua alone.
+The index of foreign ids and the marks of withdrawn messages are known to lua/prelude.lua alone, the queues of the
+lanes to lua/lanes.lua.
 """
 
 import hashlib
@@ -18,6 +19,10 @@ REASONS = KEY_PREFIX + "reasons"  # hash: "parked:throttled" → messages there 
 COUNTERS = KEY_PREFIX + "counters"  # hash: name → number since the spool was made
 EVENTS = KEY_PREFIX + "happenings"  # stream: what happened, in order
 WORKERS = KEY_PREFIX + "workers"  # hash: worker name → heartbeat JSON
+PAUSES = KEY_PREFIX + "pauses"  # hash: scope → JSON of a pause, see lua/pauses.lua
+DRAINS = KEY_PREFIX + "drains"  # hash: worker name → since when it takes no more messages, ms
+LANES = KEY_PREFIX + "lanes"  # hash: route:lane:messages, :recipients, :v (virtual time)
+FEEDBACK = KEY_PREFIX + "feedback"  # hash: how far SES's events have been read, and when
 MESSAGE_PREFIX = KEY_PREFIX + "m:"
 
 _MESSAGE_ID = re.compile(r"[a-z0-9-]{1,120}")
@@ -39,6 +44,11 @@ def index_of(foreign_id: str) -> str:
     """What the index keeps of a foreign id (ses_message_id, header_message_id with or without its brackets)."""
     bare = foreign_id.strip().removeprefix("<").removesuffix(">")
     return hashlib.blake2b(bare.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+
+
+def route_key(route: str) -> str:
+    """Hash: buckets, factor, figures and troubles of a route; lua/quota.lua explains the fields."""
+    return KEY_PREFIX + "route:" + route
 
 
 def cursor_key(destination: str) -> str:

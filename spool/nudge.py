@@ -61,17 +61,23 @@ class Nudger:
         self._queue_length = int(await self._broker.llen(KEY_PREFIX + PROCESS_QUEUE))
         return self._queue_length
 
-    async def push(self, groups: Sequence[Sequence[str]]) -> None:
-        """One `process` task for each group of ids, whatever the queue's length. Raises TryLater or redis errors."""
+    async def push(self, groups: Sequence[Sequence[str]], *, is_urgent: bool = False) -> None:
+        """One `process` task for each group of ids, whatever the queue's length; urgent ones before all that wait.
+
+        Raises TryLater or redis errors.
+        """
         bodies = [self._message(PROCESS_TASK, [list(group)]) for group in groups]
-        if bodies:
-            self._queue_length = int(await scripts.PUSH(self._broker, [KEY_PREFIX + PROCESS_QUEUE, *bodies]))
+        if bodies:  # workers take from the right, so the first of urgent ones is pushed last
+            command, tasks = ("RPUSH", bodies[::-1]) if is_urgent else ("LPUSH", bodies)
+            arguments: list[scripts.Argument] = [command, KEY_PREFIX + PROCESS_QUEUE, *tasks]
+            self._queue_length = int(await scripts.PUSH(self._broker, arguments))
 
     async def push_publish(self, destination: str) -> None:
         """A `publish` task for a destination, unless enough of them wait already. Raises TryLater or redis errors."""
         if int(await self._broker.llen(KEY_PREFIX + EVENTS_QUEUE)) >= ENOUGH_TASKS:
             return
-        await scripts.PUSH(self._broker, [KEY_PREFIX + EVENTS_QUEUE, self._message(PUBLISH_TASK, [destination])])
+        task = self._message(PUBLISH_TASK, [destination])
+        await scripts.PUSH(self._broker, ["LPUSH", KEY_PREFIX + EVENTS_QUEUE, task])
 
     async def _push_waiting(self) -> None:
         try:

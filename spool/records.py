@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from spool.sending_quota import RouteFact, Seat
 from spool.states import Happening, Place, RecipientState, after
 
 Door = Literal["smtp", "api", "bounce"]
@@ -21,9 +22,11 @@ def new_message_id() -> str:
     """A fresh id in SES's own format: 16 hex digits of milliseconds, a UUID, six digits.
 
     One format for every use: it fits WorkMail's messageId pattern `[a-z0-9-]{1,120}`, sorts by time, and an
-    application that parses SES's answer can parse ours.
+    application that parses SES's answer can parse ours. The UUID (version 4, 102 random bits) begins with the
+    nanoseconds within the millisecond: messages accepted in one millisecond keep their order.
     """
-    return f"{time.time_ns() // 1_000_000:016x}-{uuid.uuid4()}-000000"
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    return f"{milliseconds:016x}-{nanoseconds:05x}{str(uuid.uuid4())[5:]}-000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class NewMessage:
         return f"<NewMessage {self.message_id} {len(self.recipients)} recipients, {len(self.content)} bytes>"
 
 
-OutcomeName = Literal["accepted", "rejected", "throttled", "unavailable", "unknown"]
+OutcomeName = Literal["accepted", "rejected", "throttled", "unavailable", "unknown", "split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,16 @@ class Message:
     worker: str = ""
     #: Recipients whose permanent failure the sender was told, as indexes.
     told: frozenset[int] = frozenset()
+    #: Recipients left of the turn that the gate gave it; 0 = a newcomer, or its turn is used up.
+    turn: int = 0
+    #: Where it has that turn, as route:lane; "" without one.
+    turn_at: str = ""
+    #: Where it waits for its turn, while it does.
+    seat: Seat | None = None
+    #: The operator asked for it while it was leased: the holder's next move ends in held.
+    is_hold_wanted: bool = False
+    #: So long an operator's hold or pause, or trouble of the account, kept it; does not count for its age.
+    kept_ms: int = 0
     content: bytes | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -154,9 +167,12 @@ class Settlement:
     lease: Lease
     #: Counts the settlements under one lease from 1: a repeat after a lost answer is recognised by it.
     number: int = 0
-    to: Literal["due", "parked", "held", "done"] | None = None
-    #: Distance to the wake-up for `parked`; a distance because only the server's clock counts.
+    to: Literal["due", "parked", "lane", "held", "done"] | None = None
+    #: Distance to the wake-up for `parked` and `lane` (0 there = never); a distance because only the server's clock
+    #: counts.
     after_seconds: float = 0.0
+    #: For `lane`: where it waits for its turn.
+    seat: Seat | None = None
     reason: str = ""
     states: tuple[RecipientState, ...] | None = None
     rounds: int | None = None
@@ -168,6 +184,8 @@ class Settlement:
     counts: dict[str, int] = field(default_factory=dict)
     #: Messages accepted in the same transaction: bounces.
     spawned: tuple[NewMessage, ...] = ()
+    #: What calls told about their routes.
+    facts: tuple[RouteFact, ...] = ()
 
 
 def static_part(message: NewMessage, content_ref: str) -> bytes:

@@ -12,8 +12,10 @@ import orjson
 
 from spool import keys
 from spool.records import Attempt, Message, NewMessage, Settlement, static_part
+from spool.routes import seat_of, seat_row, take_row
 from spool.scripts import Argument
-from spool.states import Place, RecipientState
+from spool.sending_quota import RouteFact, Take
+from spool.states import FAR_FUTURE_MS, Place, RecipientState
 
 # Attempts kept of a message besides those that are open, accepted or rejected; see lua/settle.lua.
 KEPT_ATTEMPTS = 10
@@ -32,8 +34,9 @@ def accept_arguments(message: NewMessage, reference: str) -> tuple[Argument, ...
     )
 
 
-def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int) -> bytes:
+def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int, take: Take | None = None) -> bytes:
     """JSON for lua/settle.lua. Everything a script could stumble over in the middle is made sure of here."""
+    assert (one.seat is not None) == (one.to == "lane")
     changed = {
         "r": None if one.states is None else "".join(one.states),
         "n": None if one.rounds is None else str(int(one.rounds)),
@@ -49,6 +52,7 @@ def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int) -> bytes:
             "live": int(one.to is None and bool(intents)),
             **({"to": one.to} if one.to else {}),
             "ms": int(one.after_seconds * 1000),
+            "far": FAR_FUTURE_MS,
             "why": one.reason,
             "set": [part for name, value in changed.items() if value is not None for part in (name, value)],
             "att": [part for attempt in one.attempts for part in (f"a:{attempt.number}", attempt.encode().decode())],
@@ -57,12 +61,25 @@ def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int) -> bytes:
             "n": {name: int(by) for name, by in one.counts.items()},
             "ix": [keys.index_of(attempt.ses_message_id) for attempt in one.attempts if attempt.ses_message_id],
             "sp": [_spawned_row(spawned) for spawned in one.spawned],
+            "fx": [_fact_row(fact) for fact in one.facts],
+            **({"seat": seat_row(one.seat)} if one.seat else {}),
+            **({"take": take_row(take)} if take else {}),
             "keep": keep_ms,
             "nudge": nudge_ms,
         }
     )
     mark = hashlib.blake2b(row, digest_size=6).hexdigest()
     return b'{"q":"' + mark.encode() + b'",' + row[1:]
+
+
+def _fact_row(fact: RouteFact) -> dict[str, Any]:
+    return {
+        "kind": fact.kind,
+        "route": fact.route,
+        "code": fact.code,
+        "words": fact.words,
+        "recipients": int(fact.recipients),
+    }
 
 
 def _spawned_row(message: NewMessage) -> list[Any]:
@@ -75,6 +92,7 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
     """A message from the fields of its hash."""
     static = orjson.loads(fields[b"m"])
     attempts = [Attempt.decode(raw) for name, raw in fields.items() if name.startswith(b"a:")]
+    turn, _, turn_at = fields.get(b"g", b"").partition(b" ")
     return Message(
         message_id=message_id,
         sender=static["sender"],
@@ -98,6 +116,11 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         attempts=tuple(sorted(attempts, key=lambda attempt: attempt.number)),
         told=frozenset(orjson.loads(fields.get(b"told", b"[]"))),
         worker=fields.get(b"w", b"").decode(),
+        turn=int(turn or 0),
+        turn_at=turn_at.decode(),
+        seat=seat_of(fields[b"l"]) if b"l" in fields else None,
+        is_hold_wanted=b"ho" in fields,
+        kept_ms=int(fields.get(b"kept", 0)),
         content=fields.get(b"c"),
     )
 
@@ -107,9 +130,9 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-_SUMMARY_FIELDS = (b"m", b"at", b"p", b"r", b"why", b"until")
+_SUMMARY_FIELDS = (b"m", b"at", b"p", b"r", b"why", b"until", b"l", b"g", b"ho")
 
 
 def summary_fields(row: Sequence[bytes | None]) -> dict[bytes, bytes]:
     """A row of summaries.lua as fields of the hash."""
-    return {name: value for name, value in zip(_SUMMARY_FIELDS, row, strict=True) if value is not None}
+    return {name: value for name, value in zip(_SUMMARY_FIELDS, row, strict=False) if value is not None}

@@ -56,13 +56,18 @@ async def answer_of(call: Awaitable[Any]) -> Any:
         raise
 
 
-class Script:
-    """One Lua file with the prelude in front of it."""
+# Put before every script, and before those that look at the limits of routes.
+PLACES = ("prelude", "lanes", "places")
+LIMITS = (*PLACES, "quota")
 
-    def __init__(self, name: str) -> None:
+
+class Script:
+    """One Lua file with those in front of it that it builds on."""
+
+    def __init__(self, name: str, *, before: Sequence[str] = PLACES) -> None:
         folder = files("spool") / "lua"
         self.name = name
-        self.source = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+        self.source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in (*before, name))
         self.digest = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 - EVALSHA's own hash
 
     async def __call__(self, redis: aioredis.Redis, arguments: Sequence[Argument]) -> Any:
@@ -80,10 +85,23 @@ ACCEPT = Script("accept")
 WITHDRAW = Script("withdraw")
 CLAIM = Script("claim")
 RENEW = Script("renew")
-SETTLE = Script("settle")
+SETTLE = Script("settle", before=(*LIMITS, "facts"))
 SWEEP = Script("sweep")
 RELEASE = Script("release")
 DROP = Script("drop")
 FIND = Script("find")
 PUSH = Script("push")
 SUMMARIES = Script("summaries")
+GATE = Script("gate", before=LIMITS)
+ROUTES = Script("routes", before=LIMITS)
+ASK_QUOTA = Script("ask_quota", before=LIMITS)
+NOTE_QUOTA = Script("note_quota", before=LIMITS)
+QUEUED = Script("queued")
+CONFIRM = Script("confirm")
+FEEDBACK = Script("feedback")
+HOLD = Script("hold")
+PAUSES = Script("pauses")
+SCAN = Script("scan")
+TELL = Script("tell")
+PROBE = Script("probe")
+UNSEAT = Script("unseat")

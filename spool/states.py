@@ -4,7 +4,8 @@ Theory of operation
 1. A recipient starts `waiting`. An attempt is recorded before the SES call (`sending`), its outcome after it.
 2. A final state is never left: a late or repeated happening is ignored, and the table says so row by row.
 3. `sending` after a crash means: the call may or may not have been made. The next holder of the message turns it
-   into `call_lost`; the policy decides between `waiting` (send again) and `unknown` (held for the operator).
+   into `call_lost`; the policy decides between `waiting` (send again) and `unknown` (held for the operator, or until
+   SES's own event confirms the call or fails to come).
 4. A message is in exactly one place: due, leased, parked, held or done. Moves happen only inside spool/lua/, which
    carries the same table; `tests/store/` walks every (place, move) pair against the server.
 
@@ -44,6 +45,8 @@ class Happening(StrEnum):
     DROPPED = "dropped by a rule or the operator"
     EXPIRED = "too old"
     RELEASED = "released by the operator"
+    REFUSED_TOGETHER = "refused by SES together with others"
+    NOT_CONFIRMED = "no event of SES for a call without an answer"
 
 
 _S, _H = RecipientState, Happening
@@ -59,6 +62,8 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.WAITING, _H.DROPPED): _S.DROPPED,
     (_S.WAITING, _H.EXPIRED): _S.EXPIRED,
     (_S.WAITING, _H.RELEASED): _S.WAITING,
+    (_S.WAITING, _H.REFUSED_TOGETHER): _S.WAITING,
+    (_S.WAITING, _H.NOT_CONFIRMED): _S.WAITING,
     (_S.SENDING, _H.ATTEMPT_STARTED): _S.SENDING,
     (_S.SENDING, _H.ACCEPTED): _S.SENT,
     (_S.SENDING, _H.REJECTED): _S.REJECTED,
@@ -68,6 +73,8 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.SENDING, _H.DROPPED): _S.SENDING,  # the call decides first
     (_S.SENDING, _H.EXPIRED): _S.SENDING,  # the call decides first
     (_S.SENDING, _H.RELEASED): _S.SENDING,
+    (_S.SENDING, _H.REFUSED_TOGETHER): _S.WAITING,  # one of them is to blame; smaller batches find out which
+    (_S.SENDING, _H.NOT_CONFIRMED): _S.SENDING,  # the call decides first
     (_S.UNKNOWN, _H.ATTEMPT_STARTED): _S.UNKNOWN,  # only a release leads to another attempt
     (_S.UNKNOWN, _H.ACCEPTED): _S.SENT,
     (_S.UNKNOWN, _H.REJECTED): _S.UNKNOWN,
@@ -77,6 +84,8 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.UNKNOWN, _H.DROPPED): _S.DROPPED,
     (_S.UNKNOWN, _H.EXPIRED): _S.UNKNOWN,  # it may have been sent: not for a clock to decide
     (_S.UNKNOWN, _H.RELEASED): _S.WAITING,
+    (_S.UNKNOWN, _H.REFUSED_TOGETHER): _S.UNKNOWN,
+    (_S.UNKNOWN, _H.NOT_CONFIRMED): _S.WAITING,
     **{(final, happening): final for final in _S if final.is_final for happening in _H},
 }
 
@@ -104,8 +113,11 @@ class Move(StrEnum):
     PARK = "park"
     HOLD = "hold"
     FINISH = "finish"
+    QUEUE = "queue"
     LEASE_END = "lease end"
     WAKE = "wake"
+    TURN = "turn"
+    CONFIRM = "confirm"
     RELEASE = "release"
     DROP = "drop"
 
@@ -119,10 +131,16 @@ MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
     (_P.DUE, _M.CLAIM): _P.LEASED,
     (_P.LEASED, _M.PUT_BACK): _P.DUE,
     (_P.LEASED, _M.PARK): _P.PARKED,
-    (_P.LEASED, _M.HOLD): _P.HELD,
+    (_P.LEASED, _M.QUEUE): _P.PARKED,  # and into the queue of its lane
+    (_P.LEASED, _M.HOLD): _P.HELD,  # by its holder; the operator's hold waits for that
+    (_P.DUE, _M.HOLD): _P.HELD,
+    (_P.PARKED, _M.HOLD): _P.HELD,
     (_P.LEASED, _M.FINISH): _P.DONE,
     (_P.LEASED, _M.LEASE_END): _P.DUE,  # or HELD when it happened max_crashes times
     (_P.PARKED, _M.WAKE): _P.DUE,
+    (_P.PARKED, _M.TURN): _P.DUE,  # from the queue of its lane only
+    (_P.PARKED, _M.CONFIRM): _P.DUE,  # for the reason AWAITS_EVENT only
+    (_P.HELD, _M.CONFIRM): _P.DUE,  # for the reason IN_DOUBT only
     (_P.PARKED, _M.RELEASE): _P.DUE,
     (_P.HELD, _M.RELEASE): _P.DUE,
     (_P.PARKED, _M.DROP): _P.DONE,
@@ -133,3 +151,13 @@ MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
 ACCOUNT_TROUBLE = "SES account trouble"
 # Reason of messages that are held because a call ended without an answer; a late one lets them go on (settle.lua).
 IN_DOUBT = "in doubt: sent or not"
+# Reasons of parked messages. Those of a lane wait for tokens, and why there are none is told of the route.
+IN_LANE = "waits for its turn"
+AWAITS_EVENT = "waits for SES's own event of a call without an answer"
+PAUSED_DOMAIN = "recipient domain is paused"
+IDENTITY = "SES identity not verified"
+NO_ROUTE = "no route allows this sender"
+# Reason of messages that an operator holds.
+HELD_BY_OPERATOR = "held by the operator"
+# The wake-up of a parked message that has none: it waits for something else.
+FAR_FUTURE_MS = 9_999_999_999_999

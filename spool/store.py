@@ -10,6 +10,9 @@ Theory of operation (the places are in states.py, the scripts in lua/)
    attempts without an outcome: calls that may or may not have been made.
 5. parked messages wake by sweep, held ones by an operator's release, and an operator may drop both; finished ones
    are forgotten after a while.
+6. intend: an intent whose recipients are taken from the route's limits in the same transaction, or nothing is
+   written. What is denied is settled to the queue of its lane and comes back by the gate (sending_quota.py).
+7. confirm: SES's own event closes an attempt whose answer nobody got.
 A crash between any two of these leaves the message in exactly one place. Only the server's clock counts.
 Every call may be repeated after StoreUnavailable: accept and settle recognise what was written before, the others
 find nothing left to do.
@@ -19,6 +22,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import orjson
 from redis import asyncio as aioredis
@@ -27,16 +31,17 @@ from spool import keys, scripts
 from spool.content import ContentStore, ContentUnavailable
 from spool.group_commit import GroupCommit
 from spool.records import Lease, Message, NewMessage, Settlement
+from spool.routes import NUDGE_MS, RouteStore, denied_of
 from spool.rows import accept_arguments, message_of, pairs, settlement_row, summary_fields
+from spool.sending_quota import Denied, Granted, Lost, Take
 from spool.states import RecipientState
 
-# A nudge that brought no claim within this time is taken for lost; with the sweeper's distance of a second a lost
-# nudge costs two seconds at most.
-NUDGE_MS = 1000
-# Not the whole of it: a task that has just been fetched claims its messages within the rest.
+# Not the whole of a nudge's time: a task that has just been fetched claims its messages within the rest.
 EAGER_MS = 900
 # So long a commit that was given up is refused should it arrive after all.
 WITHDRAWN_MS = 3600 * 1000
+
+_CONFIRMED: dict[int, Literal["noted", "known", "unknown"]] = {1: "noted", 0: "known", -1: "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class _Write:
     contents: tuple[bytes, ...]
 
 
-class Spool:
+class Spool(RouteStore):
     """All access to messages. One object a process, built at its start and passed on."""
 
     def __init__(
@@ -167,13 +172,21 @@ class Spool:
 
         The same settlement sent again, because its answer did not arrive, is written once.
         """
-        row = settlement_row(settlement, keep_ms=self._keep_ms, nudge_ms=NUDGE_MS)
+        return isinstance(await self._settled(settlement, None), Granted)
+
+    async def intend(self, settlement: Settlement, take: Take) -> Granted | Denied | Lost:
+        """Writes an intent and takes its recipients, both or neither. A repeat of what was granted takes nothing."""
+        return await self._settled(settlement, take)
+
+    async def _settled(self, settlement: Settlement, take: Take | None) -> Granted | Denied | Lost:
+        row = settlement_row(settlement, keep_ms=self._keep_ms, nudge_ms=NUDGE_MS, take=take)
         return await self._settles.add(_Write(row, tuple(spawned.content for spawned in settlement.spawned)))
 
-    async def _settle_group(self, group: Sequence[_Write]) -> list[bool]:
+    async def _settle_group(self, group: Sequence[_Write]) -> list[Granted | Denied | Lost]:
         contents = [content for write in group for content in write.contents]
         rows = b"[" + b",".join(write.row for write in group) + b"]"
-        return [bool(one) for one in await scripts.SETTLE(self.redis, [rows, *contents])]
+        answers = await scripts.SETTLE(self.redis, [rows, *contents])
+        return [denied_of(one) if isinstance(one, list) else Granted() if one else Lost() for one in answers]
 
     async def content_of(self, message: Message) -> bytes:
         """The message's bytes. Raises ContentUnavailable."""
@@ -204,6 +217,36 @@ class Spool:
     async def release(self, message_ids: Sequence[str]) -> list[bool]:
         """Parked or held messages become due; False for each that was in neither place."""
         return [bool(one) for one in await scripts.RELEASE(self.redis, [NUDGE_MS, *message_ids])]
+
+    async def confirm(
+        self, message_id: str, attempt_number: int, ses_message_id: str, at_ms: int
+    ) -> Literal["noted", "known", "unknown"]:
+        """SES's own event says that it took this call.
+
+        noted: nobody knew, and the message goes on if it waited for that; known: its outcome is written already;
+        unknown: there is no such message, or no such attempt.
+        """
+        if not keys.is_message_id(message_id):
+            return "unknown"
+        index = keys.index_of(ses_message_id)
+        answer = await scripts.CONFIRM(self.redis, [message_id, int(attempt_number), ses_message_id, int(at_ms), index])
+        return _CONFIRMED[int(answer)]
+
+    async def feedback_seen(self, source: str, position: str, seen_at_ms: int) -> None:
+        """SES's events of a source have been read up to this position.
+
+        `seen_at_ms` is the server's clock when a read began that came to the end of the source, else 0.
+        """
+        await scripts.FEEDBACK(self.redis, [source, position, int(seen_at_ms)])
+
+    async def feedback_seen_at_ms(self) -> int:
+        """When a source was last read to its end, by the server's clock; 0 = never."""
+        return int(await scripts.answer_of(self.redis.hget(keys.FEEDBACK, "seen_at_ms")) or 0)
+
+    async def feedback_position(self, source: str) -> str:
+        """Where the reader of a source stopped; "" = it never began."""
+        position = await scripts.answer_of(self.redis.hget(keys.FEEDBACK, "position:" + source))
+        return (position or b"").decode()
 
     async def drop(
         self,

@@ -13,7 +13,7 @@ from redis import exceptions
 
 from spool import keys, scripts
 from spool.figures import SAMPLE, ZSETS, by_place
-from spool.states import Place
+from spool.states import FAR_FUTURE_MS, IN_LANE, Place
 from spool.store import Spool
 
 
@@ -24,7 +24,7 @@ class Wait:
     place: Place
     reason: str
     messages: int
-    #: Parked: the first and the last wake-up. Held: since when the first and the last are held.
+    #: Parked: the first and the last wake-up, None in a lane. Held: since when the first and the last are held.
     first_at_ms: int | None
     last_at_ms: int | None
     #: One of the messages, for the operator's next command; "" where the window did not show one.
@@ -52,7 +52,8 @@ async def _window(redis: aioredis.Redis, place: Place) -> list[tuple[str, int, s
     """(message_id, instant in ms, reason) of the first and the last messages of a place, by instant."""
     zset = ZSETS[place]
     first = await redis.zrange(zset, 0, SAMPLE - 1, withscores=True)
-    last = await redis.zrange(zset, -SAMPLE, -1, withscores=True)
+    # What waits for something else than a time stands at the end of all times.
+    last = await redis.zrevrangebyscore(zset, f"({FAR_FUTURE_MS}", "-inf", start=0, num=SAMPLE, withscores=True)
     instants: dict[bytes, float] = dict([*first, *last])
     pipeline = redis.pipeline(transaction=False)
     for message_id in instants:
@@ -68,4 +69,6 @@ def _wait(place: Place, reason: str, messages: int, window: Sequence[tuple[str, 
     seen = [(at, message_id) for message_id, at, why in window if why == reason]
     if not seen:
         return Wait(place, reason, messages, None, None, "")
+    if reason == IN_LANE:  # the instants are those at which they expire; when their turn comes is told of their route
+        return Wait(place, reason, messages, None, None, min(seen)[1])
     return Wait(place, reason, messages, min(seen)[0], max(seen)[0], min(seen)[1])

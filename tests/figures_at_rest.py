@@ -4,6 +4,7 @@ import dataclasses
 
 from spool.figures import Figures, Worker
 from spool.safety import SafetyReport
+from spool.sending_quota import LaneView, RouteLimits, RouteView
 from spool.states import Place
 
 NOW_MS = 1_700_000_000_000
@@ -23,6 +24,24 @@ WELL = Figures(
 )
 
 SAFE = SafetyReport(is_safe=True, is_full=False, problems=(), memory_percent=12.5, free_disk_bytes=10**9)
+
+LIMITS = RouteLimits("default", lanes=(("express", 100), ("bulk", 80)))
+
+
+def a_route(**changed: object) -> RouteView:
+    """A route of 14/s and 50,000 a day with nobody waiting, some fields changed."""
+    well = RouteView(
+        "default",
+        rate=13.86,
+        lanes={"express": LaneView(100), "bulk": LaneView(80)},
+        max_send_rate=14.0,
+        max_24_hour_send=50_000.0,
+        sent_last_24_hours=1204.0,
+        daily_limit=50_000.0,
+        fetched_at_ms=NOW_MS - 20_000,
+        taken_at_ms=NOW_MS,
+    )
+    return dataclasses.replace(well, **changed)
 
 
 def figures(**changed: object) -> Figures:

@@ -26,9 +26,11 @@ from typing import Any, Self
 from config.settings import Settings
 from config.settings_source import load_settings
 from sending_events.records import EventRecord
-from spool.assembly import open_spool
+from spool.assembly import limits_of, open_spool
 from spool.nudge import Nudger
 from spool.records import Attempt, Message, NewMessage, new_message_id
+from spool.routes import read_routes
+from spool.sending_quota import RouteView
 from spool.states import Place, RecipientState
 from spool.store import Spool
 from tests.servers import RedisServer, free_port
@@ -229,13 +231,38 @@ class Line:
     def no_faults(self) -> None:
         self.http("DELETE", "/faults")
 
+    def faults(self) -> list[dict[str, Any]]:
+        """The active faults with their counters."""
+        active: list[dict[str, Any]] = json.loads(self.http("GET", "/faults"))
+        return active
+
     def ledger(self) -> list[dict[str, Any]]:
         return self.ledger_before + self._ledger_now()
 
     def _ledger_now(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.http("GET", "/ledger").splitlines()]
 
+    def change(self, **settings: Any) -> None:
+        """Other settings of the simulated account."""
+        self.http("PUT", "/settings", settings)
+
+    def violations(self) -> dict[str, float]:
+        """What the simulator counts: calls beyond a limit, calls refused for another reason, the largest burst."""
+        figures: dict[str, float] = json.loads(self.http("GET", "/violations"))
+        return figures
+
+    def sent_messages(self) -> list[str]:
+        """Our ids of the messages in the order in which SES took their calls."""
+        return [entry["tags"]["sluice-batch"].rpartition(".")[0] for entry in self.ledger()]
+
     # -- the spool
+
+    def route(self) -> RouteView:
+        """The one route as the spool knows it now."""
+        limits = list(limits_of(self.settings).values())
+        view: RouteView
+        (view,) = self.run(lambda spool: read_routes(spool, limits))
+        return view
 
     def run(self, doing: Callable[[Spool], Any]) -> Any:
         """Runs a coroutine function with a spool of its own."""
@@ -249,9 +276,18 @@ class Line:
 
         return asyncio.run(with_spool())
 
-    def submit(self, messages: int = 1, *, recipients: int = 1, nudge: bool = True, size_bytes: int = 500) -> list[str]:
+    def submit(
+        self,
+        messages: int = 1,
+        *,
+        recipients: int = 1,
+        nudge: bool = True,
+        size_bytes: int = 500,
+        sender: str = "app@example.com",
+        lane: str = "",
+    ) -> list[str]:
         """Puts messages into the spool as a door does; their ids."""
-        new = [_message(recipients, size_bytes) for _ in range(messages)]
+        new = [_message(recipients, size_bytes, sender, lane) for _ in range(messages)]
 
         async def accept(spool: Spool) -> None:
             nudger = Nudger(spool.redis, self.settings)
@@ -414,18 +450,21 @@ def calls_in_doubt(attempts: Sequence[Attempt]) -> int:
 def _told(events: Sequence[dict[str, Any]]) -> dict[str, set[tuple[str, str]]]:
     told: dict[str, set[tuple[str, str]]] = {}
     for event in events:
+        if "mail" not in event:  # an operator's act is about no message
+            continue
         message_id = event["mail"]["tags"]["sluice:message-id"][0]
         told.setdefault(event["eventType"], set()).update((message_id, one) for one in event["mail"]["destination"])
     return told
 
 
-def _message(recipients: int, size_bytes: int) -> NewMessage:
+def _message(recipients: int, size_bytes: int, sender: str, lane: str) -> NewMessage:
     message_id = new_message_id()
+    header = f"X-Sluice-Lane: {lane}\r\n" if lane else ""
     return NewMessage(
         message_id=message_id,
-        sender="app@example.com",
+        sender=sender,
         recipients=tuple(f"r{number}.{message_id[17:25]}@example.net" for number in range(recipients)),
-        content=b"From: app@example.com\r\nTo: list@example.net\r\nSubject: test\r\n\r\n"
+        content=f"From: {sender}\r\nTo: list@example.net\r\n{header}Subject: test\r\n\r\n".encode()
         + (b"x" * 70 + b"\r\n") * (size_bytes // 72 + 1),
         header_message_id=f"{message_id}@example.com",
         event=EventRecord("accepted", message_id, time.time_ns() // 1_000_000).encode(),

@@ -63,6 +63,6 @@ class LeaseKeeper:
             if renewed:
                 if self._leases.get(lease.message_id) == lease:  # not settled in the meantime
                     self._leases[lease.message_id] = renewed
-            else:
+            elif self._leases.get(lease.message_id) == lease:
                 self.drop(lease)
                 self._log.warning("message.lease_lost", message_id=lease.message_id)

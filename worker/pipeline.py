@@ -1,9 +1,10 @@
 """The way of a message through a worker: four named steps and one short loop.
 
-load: get the content, settle what an earlier holder left open. relay: send what waits, batch by batch. tell: bounce
-what was refused. finish: write the end, or when to try again. Each step is `(work, tools) -> Continue | Stop`.
+load: settle what an earlier holder left open, get the content. relay: send what waits, batch by batch, as fast as the
+route allows. tell: bounce what was refused. finish: write the end, or where the message waits for what. Each step is
+`(work, tools) -> Continue | Stop`.
 
-Rules and actions come between load and relay, quota and lanes inside relay.
+Rules and actions come between load and relay.
 """
 
 import math

@@ -9,8 +9,9 @@
    Both count from the start of the task. A terminated task is cancelled too and stays recorded as revoked.
 4. What tasks share (clients, tools) lives in `LoopPool.lifespan`: entered on the loop before the first task
    is taken, left after the last one ended. If it fails to start, or ends early, the worker exits with 1.
-5. Warm shutdown waits for running tasks; cold shutdown (SIGQUIT; Celery ignores a second SIGTERM) cancels them.
-   A thread that is stuck in synchronous code cannot be ended: then the process is, a few seconds later.
+5. Warm shutdown waits for running tasks and for what they left behind on the loop (`last_work`); cold shutdown
+   (SIGQUIT; Celery ignores a second SIGTERM) cancels them. A thread that is stuck in synchronous code cannot be
+   ended: then the process is, a few seconds later.
 Not guaranteed: work outside `run_on_loop` can be neither limited nor terminated.
 """
 
@@ -114,6 +115,9 @@ class LoopPool(TaskPool):
         """What the tasks of this process share; subclasses override it. What it yields is `held`."""
         return nullcontext()
 
+    async def last_work(self) -> None:
+        """What tasks that have ended left behind on the loop; a warm shutdown waits for it. Subclasses override it."""
+
     def on_start(self) -> None:
         self.loop_thread.start()
         opened: Future[Any] = Future()
@@ -142,6 +146,10 @@ class LoopPool(TaskPool):
         self.loop_thread.soon(partial(self.executor.shutdown, wait=False, cancel_futures=True))
         while self._runs and not state.should_terminate:
             wait([run.future for run in list(self._runs)], timeout=0.1)
+        if self.held is not None:
+            rest = Crossing(self.loop_thread, self.last_work)
+            while not state.should_terminate and not rest.has_ended_by(monotonic() + 0.1):
+                pass
         self.on_terminate()
 
     def on_terminate(self) -> None:

@@ -1,8 +1,8 @@
-"""One worker process: what it builds at its start, what it does beside its tasks, and how it leaves.
+"""One worker process: what it builds at its start, what its tasks do, and how it leaves.
 
-Beside the tasks run: the lease keeper, the sweeper, the tally, the heartbeat (who is alive, for /healthz and
-`mailsluice queue`), the announcer (a `publish` task when events wait), and a watchdog in a thread of its own, which
-ends a process that is alive but does nothing: Celery workers are known to do that after a lost connection.
+Beside the tasks run, each in a file of its own: the lease keeper, the sweeper, the gate, the keeper of the account's
+limits, failover, the tally, the heartbeat, the announcer, the tidier and a watchdog. None of them touches a spool that
+belongs to another environment: they begin when the spool's name is known to be ours.
 """
 
 import asyncio
@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
-import orjson
 from celery.signals import worker_shutting_down
+from redis import asyncio as aioredis
 from redis import exceptions
 
-from config.celery_app import BATCHES_SECONDS
-from config.errors import TryLater
+from config.celery_app import BATCHES_SECONDS, GRACE_SECONDS
+from config.errors import Refused, TryLater
 from config.failpoints import Failpoints
 from config.logs import get_log
 from config.redis_clients import redis_client
@@ -27,59 +28,78 @@ from config.settings import Settings
 from config.settings_source import load_settings
 from sending_events.destinations import open_destinations
 from sending_events.publisher import Publisher
-from spool import keys
 from spool.assembly import open_spool
+from spool.environment import claim_if_it_answers, claim_when_it_answers
 from spool.nudge import Nudger
-from spool.orphans import collect_orphans
+from spool.store import Claimed
 from spool.tally import Tally
+from worker.chores import Announcer, Tidier
+from worker.drain import Intake
+from worker.failover import Failover
+from worker.gate import GateKeeper
+from worker.heartbeat import Heartbeat, Progress
 from worker.leases import LeaseKeeper
 from worker.pipeline import process_message
 from worker.pool import LoopPool
+from worker.relay.account import QuotaKeeper
 from worker.relay.retry import Backoff
-from worker.relay.ses import SesClient
+from worker.relay.routes import Routes
 from worker.room import Room
 from worker.sweeper import Sweeper
 from worker.tools import Tools
+from worker.watchdog import Watchdog
 
-_HEARTBEAT_SECONDS = 2.0
+Job = Callable[[], Coroutine[None, None, None]]
+
 # Threads that `process` tasks leave to others: a saturated worker still publishes events.
 _RESERVED_THREADS = 4
 # Bytes of contents out of the content store that the messages of one process hold at once.
 _CONTENT_BYTES = 256 * 1024 * 1024
-_ANNOUNCE_SECONDS = 0.2
-_TIDY_SECONDS = 60.0
+# A task ends with its messages or after this: what waits for tokens, or for a slow SES, needs no thread of Celery's,
+# and other mail does. It stays in the process, bounded by its room.
+_TASK_SECONDS = 0.5
 # Messages in a task from which on there is probably a backlog.
 _LARGE_TASK = 10
-_DEAD_AFTER_SECONDS = 3600
-_EXIT_STALLED = 70  # EX_SOFTWARE: the supervisor starts a new one
 
 
 class WorkerProcess:
-    """What the tasks of this process call."""
+    """What the tasks of this process call, and what runs beside them."""
 
     def __init__(self, tools: Tools, publisher: Publisher) -> None:
         self._tools = tools
         self._publisher = publisher
         self._processing = 0
         self._max_processing = max(1, tools.settings.worker.threads - _RESERVED_THREADS)
-        self._sweeper = Sweeper(
-            tools,
-            is_saturated=lambda: self._processing >= self._max_processing,
-        )
-        self._room = Room(max(50, 8 * tools.settings.worker.concurrent_calls))
-        self._started_at_ms = tools.now_ms()
-        self._last_claim_at = time.monotonic()
-        self._last_claim_at_ms = 0
-        self._claimed = 0
-        self._last_tick = time.monotonic()
-        self._has_news = True
+        self._room = Room(max(50, 16 * tools.settings.worker.concurrent_calls))
+        self._under_way: set[asyncio.Future[None]] = set()
+        self._progress = Progress()
+        #: Set when the spool is known to be ours.
+        self.may_work = asyncio.Event()
+        self.intake = Intake()
+        self._sweeper = Sweeper(tools, is_saturated=self._is_saturated)
+        self._watchdog = Watchdog(tools, self._sweeper, is_resting=self._is_resting)
+        self._gate = GateKeeper(tools, is_resting=self._is_resting)
+        self._quota = QuotaKeeper(tools)
+        self._heartbeat = Heartbeat(tools, self.intake, lambda: self._progress)
+        self._announcer = Announcer(tools, publisher)
+
+    def _is_resting(self) -> bool:
+        return not self.intake.is_open
+
+    def _is_saturated(self) -> bool:
+        return self._is_resting() or self._processing >= self._max_processing
 
     async def process(self, message_ids: Sequence[str]) -> None:
         """Claims those of the messages that are due and takes each through the pipeline.
 
-        A worker with all it can hold drops the nudge: the messages stay due and the sweepers nudge again.
+        A worker with all it can hold drops the nudge: the messages stay due and the sweepers nudge again. A drained
+        one gives it back to the queue, for the others.
         """
-        if self._processing >= self._max_processing:
+        if self._is_resting():
+            with suppress(TryLater, exceptions.RedisError, OSError):
+                await self._tools.nudger.push([message_ids])
+            return
+        if self._processing >= self._max_processing or not self.may_work.is_set():
             return
         deadline = time.monotonic() + BATCHES_SECONDS
         self._processing += 1
@@ -98,161 +118,157 @@ class WorkerProcess:
             claimed = await tools.spool.claim(message_ids, tools.worker)
             for one in claimed:
                 tools.leases.take(one.lease)
-            self._last_claim_at, self._last_claim_at_ms = time.monotonic(), tools.now_ms()
-            self._claimed += len(claimed)
+            self._watchdog.claimed()
+            self._progress.claimed += len(claimed)
+            self._progress.last_claim_at_ms = tools.now_ms()
             self._room.give(taken - min(taken, len(claimed)))
             taken = min(taken, len(claimed))
             tools.failpoints.reached("worker.after_claim")
-            running = [asyncio.ensure_future(process_message(one, tools, deadline)) for one in claimed]
-            for message in running[:taken]:  # a slow message keeps its own place only
-                message.add_done_callback(lambda _: self._room.give(1))
+            running = [asyncio.ensure_future(self._carry(one, deadline)) for one in claimed]
+            for place, message in enumerate(running):  # a slow message keeps its own place only
+                message.add_done_callback(partial(self._carried, places=int(place < taken)))
+            self._under_way.update(running)
             taken = 0
-            await asyncio.gather(*running)
         finally:
             self._room.give(taken)
-        self._has_news = True
+        if running:
+            await asyncio.wait(running, timeout=_TASK_SECONDS)
         if len(claimed) >= _LARGE_TASK:
             self._sweeper.hurry()
         tools.tally.observe("task:process", time.perf_counter() - started)
 
+    async def _carry(self, claimed: Claimed, deadline: float) -> None:
+        """One message through the pipeline. The time limit catches bugs: nothing that is meant takes so long."""
+        limit_seconds = BATCHES_SECONDS + GRACE_SECONDS + 2 * self._tools.settings.relay.call_timeout_seconds
+        async with asyncio.timeout(limit_seconds):
+            await process_message(claimed, self._tools, deadline)
+
+    def _carried(self, message: asyncio.Future[None], *, places: int) -> None:
+        self._room.give(places)
+        self._under_way.discard(message)
+        self._announcer.has_news()
+        if not message.cancelled() and (error := message.exception()):
+            self._tools.log.error("message.failed", error=type(error).__name__, exc_info=error)
+
+    async def finish(self) -> None:
+        """Returns when no message is under way; while the worker stops none is begun."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
     async def publish(self, destination: str) -> None:
         """Gives waiting events to one destination."""
+        if not self.may_work.is_set():
+            return
         started = time.perf_counter()
         await self._publisher.publish(destination)
         self._tools.tally.observe("task:publish", time.perf_counter() - started)
 
-    def jobs(self) -> list[Callable[[], Coroutine[None, None, None]]]:
-        """What runs for ever beside the tasks, as coroutine functions."""
-        redis = self._tools.spool.redis
+    async def prepare(self) -> None:
+        """Before the first task: the orders of the operator, the account's limits, the views of the routes."""
+        self.may_work.set()
+        await self._heartbeat.beat()
+        await self._quota.first(self._gate.look)
+
+    def jobs(self) -> list[Job]:
+        """What runs for ever beside the tasks, once the spool is known to be ours."""
+        tools = self._tools
         return [
-            self._tools.leases.run,
+            tools.leases.run,
             self._sweeper.run,
-            self._tick,
-            self._beat,
-            self._announce,
-            self._tidy,
-            lambda: self._tools.tally.run(redis),
+            self._gate.run,
+            self._quota.run,
+            Failover(tools).run,
+            self._heartbeat.run,
+            self._announcer.run,
+            Tidier(tools, self._publisher, self._heartbeat).run,
+            lambda: tools.tally.run(tools.spool.redis),
         ]
 
-    def watch(self) -> None:
-        """The watchdog's thread: never returns."""
-        stall_seconds = self._tools.settings.worker.stall_seconds
-        while True:
-            time.sleep(min(5.0, stall_seconds / 4))
-            if problem := self._stalled(stall_seconds):
-                self._tools.log.critical("worker.stalled", problem=problem)
-                os._exit(_EXIT_STALLED)
+    async def run(self) -> None:
+        """All of it, for ever; a job that fails ends the worker, and a new one is started. Raises WrongEnvironment."""
+        threading.Thread(target=self._watchdog.watch, name="watchdog", daemon=True).start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watchdog.tick())
+            if not self.may_work.is_set():
+                await claim_when_it_answers(self._tools.spool.redis, self._tools.settings.spool.environment)
+                await self.prepare()
+            for job in self.jobs():
+                group.create_task(job())
 
-    def _stalled(self, limit_seconds: float) -> str:
-        now = time.monotonic()
-        if now - self._last_tick > limit_seconds:
-            return "the event loop stands still"
-        overdue_since = self._sweeper.overdue_since
-        is_overdue = overdue_since is not None and now - overdue_since > limit_seconds
-        if is_overdue and now - self._last_claim_at > limit_seconds and not len(self._tools.leases):
-            return "messages are due and this worker is given none"
-        return ""
-
-    async def _tick(self) -> None:
-        """For the watchdog: the loop goes round. Waits for nothing else."""
-        while True:
-            self._last_tick = time.monotonic()
-            await asyncio.sleep(1)
-
-    async def _beat(self) -> None:
-        redis = self._tools.spool.redis
-        while True:
-            beat = {
-                "at_ms": self._tools.now_ms(),
-                "started_at_ms": self._started_at_ms,
-                "claimed": self._claimed,
-                "active": len(self._tools.leases),
-                "last_claim_at_ms": self._last_claim_at_ms,
-            }
-            with suppress(exceptions.RedisError, OSError):
-                await redis.hset(keys.WORKERS, self._tools.worker, orjson.dumps(beat).decode())
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-
-    async def _announce(self) -> None:
-        """Nudges the publisher soon after this process wrote events, and now and then for those of the doors."""
-        rounds = 0
-        while True:
-            await asyncio.sleep(_ANNOUNCE_SECONDS)
-            rounds += 1
-            if not self._has_news and rounds % 10:
-                continue
-            self._has_news = False
-            with suppress(TryLater, exceptions.RedisError, OSError):
-                for name in self._publisher.names:
-                    if await self._publisher.has_work(name):
-                        await self._tools.nudger.push_publish(name)
-
-    async def _tidy(self) -> None:
-        """Now and then, each on its own: a failure of one does not keep the others from their turn."""
-        while True:
-            await asyncio.sleep(_TIDY_SECONDS * (0.5 + self._tools.chance()))
-            for chore in (self._publisher.trim, self._forget_dead_workers, self._collect_orphans):
-                try:
-                    await chore()
-                except (TryLater, exceptions.RedisError, OSError) as error:
-                    self._tools.log.warning("sweep.failed", error=str(error))
-
-    async def _forget_dead_workers(self) -> None:
-        redis = self._tools.spool.redis
-        oldest = self._tools.now_ms() - _DEAD_AFTER_SECONDS * 1000
-        beats = await redis.hgetall(keys.WORKERS)
-        if dead := [name for name, beat in beats.items() if orjson.loads(beat)["at_ms"] < oldest]:
-            await redis.hdel(keys.WORKERS, *dead)
-
-    async def _collect_orphans(self) -> None:
-        if removed := await collect_orphans(self._tools.spool, older_than_seconds=3600, now=time.time()):
-            self._tools.log.info("spool.orphans_removed", contents=removed)
+    async def leave(self) -> None:
+        """The last words, when no task runs any more."""
+        with suppress(exceptions.RedisError, OSError):
+            await self._tools.tally.flush(self._tools.spool.redis)
+        await self._heartbeat.leave()
+        self._tools.log.info("worker.stopped")
 
 
 @asynccontextmanager
 async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
-    """Everything a worker process needs, from before its first task until after its last."""
+    """Everything a worker process needs, from before its first task until after its last.
+
+    Raises Refused when it may not work at all with these settings, or on this spool.
+    """
+    check_settings(settings)
     _calm_garbage_collector()
     async with AsyncExitStack() as stack:
         redis = redis_client(settings.redis_url, connections=16)
         stack.push_async_callback(redis.aclose)
-        broker = redis if settings.broker_url == settings.redis_url else redis_client(settings.broker_url)
-        if broker is not redis:
-            stack.push_async_callback(broker.aclose)
-        ses = SesClient(settings.relay, concurrent_calls=settings.worker.concurrent_calls)
-        await ses.open()
-        stack.push_async_callback(ses.close)
-        spool = open_spool(settings, redis=redis)
-        tools = Tools(
-            settings=settings,
-            spool=spool,
-            ses=ses,
-            leases=LeaseKeeper(spool),
-            nudger=Nudger(broker, settings),
-            tally=Tally(),
-            failpoints=Failpoints.from_environment(),
-            log=get_log(),
-            worker=f"{socket.gethostname()}-{os.getpid()}",
-            content_room=Room(_CONTENT_BYTES),
-            backoff=Backoff(settings.relay.retry_first_seconds, settings.relay.retry_max_seconds),
-        )
+        is_ours = await claim_if_it_answers(redis, settings.spool.environment)
+        tools = await _tools(settings, redis, stack)
         destinations = open_destinations(settings)
         process = WorkerProcess(
-            tools, Publisher(spool, destinations, tools.failpoints, max_backlog=settings.events.max_backlog)
+            tools, Publisher(tools.spool, destinations, tools.failpoints, max_backlog=settings.events.max_backlog)
         )
         worker_shutting_down.connect(_stop_of(tools), weak=False, dispatch_uid="mailsluice")
-        threading.Thread(target=process.watch, name="watchdog", daemon=True).start()
-        async with asyncio.TaskGroup() as group:  # a job that fails ends the worker, and a new one is started
-            jobs = [group.create_task(job()) for job in process.jobs()]
+        process.intake.attach()
+        if is_ours:
+            await process.prepare()
+        async with asyncio.TaskGroup() as group:
+            beside = group.create_task(process.run())
             if tools.failpoints:
                 tools.log.warning("failpoints.active")
             tools.log.info("worker.started", worker=tools.worker, threads=settings.worker.threads)
             try:
                 yield process
             finally:
-                for job in jobs:
-                    job.cancel()
-        await _leave(tools)
+                beside.cancel()
+        await process.leave()
+
+
+async def _tools(settings: Settings, redis: aioredis.Redis, stack: AsyncExitStack) -> Tools:
+    broker = redis if settings.broker_url == settings.redis_url else redis_client(settings.broker_url)
+    if broker is not redis:
+        stack.push_async_callback(broker.aclose)
+    routes = Routes(settings)
+    stack.push_async_callback(routes.close)
+    await routes.open()
+    spool = open_spool(settings, redis=redis)
+    return Tools(
+        settings=settings,
+        spool=spool,
+        routes=routes,
+        leases=LeaseKeeper(spool),
+        nudger=Nudger(broker, settings),
+        tally=Tally(),
+        failpoints=Failpoints.from_environment(),
+        log=get_log(),
+        worker=f"{socket.gethostname()}-{os.getpid()}",
+        content_room=Room(_CONTENT_BYTES),
+        backoff=Backoff(settings.relay.retry_first_seconds, settings.relay.retry_max_seconds),
+    )
+
+
+def check_settings(settings: Settings) -> None:
+    """What only a worker needs to be right. Raises Refused; what is merely unwise is logged."""
+    if settings.unknown_policy == "confirm" and not settings.feedback.is_configured:
+        raise Refused(
+            "[relay] unknown = confirm needs SES's own events, and no source of them is set in [feedback];"
+            " set one, or choose resend, hold or auto"
+        )
+    grace_seconds, call_seconds = settings.worker.shutdown_grace_seconds, settings.relay.call_timeout_seconds
+    if grace_seconds < call_seconds:
+        get_log().warning("worker.grace_short", shutdown_grace_seconds=grace_seconds, call_timeout_seconds=call_seconds)
 
 
 def _calm_garbage_collector() -> None:
@@ -269,15 +285,21 @@ def _stop_of(tools: Tools) -> Callable[..., None]:
     return stop
 
 
-async def _leave(tools: Tools) -> None:
-    with suppress(exceptions.RedisError, OSError):
-        await tools.tally.flush(tools.spool.redis)
-        await tools.spool.redis.hdel(keys.WORKERS, tools.worker)
-    tools.log.info("worker.stopped")
-
-
 class MailPool(LoopPool):
     """The pool that Celery builds in a worker process; its lifespan is the worker process."""
 
     def lifespan(self) -> AbstractAsyncContextManager[WorkerProcess]:
         return worker_process(load_settings())
+
+    async def last_work(self) -> None:
+        """Messages whose task has ended before them."""
+        process: WorkerProcess = self.held
+        await process.finish()
+
+    def on_start(self) -> None:
+        """A process that may not work says so in one line and ends with 1; starting it again would not help."""
+        try:
+            super().on_start()
+        except Refused as error:
+            get_log().critical("worker.refused", reason=error.reason)
+            raise SystemExit(1) from error

@@ -1,5 +1,6 @@
 """What the steps of a worker process work with: built once when the worker starts, passed to every step."""
 
+import asyncio
 import random
 import threading
 import time
@@ -15,7 +16,8 @@ from spool.store import Spool
 from spool.tally import Tally
 from worker.leases import LeaseKeeper
 from worker.relay.retry import Backoff
-from worker.relay.ses import SesClient
+from worker.relay.routes import Routes
+from worker.relay.waiting_lines import WaitingLines
 from worker.room import Room
 
 
@@ -25,7 +27,7 @@ class Tools:
 
     settings: Settings
     spool: Spool
-    ses: SesClient
+    routes: Routes
     leases: LeaseKeeper
     nudger: Nudger
     tally: Tally
@@ -38,6 +40,10 @@ class Tools:
     content_room: Room
     #: Set when the process has been asked to stop: no call is begun any more.
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: Set when the gate should look now and not at its next round: a message was put into a lane, or a limit is known.
+    gate_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Who waits for a few tokens without giving its message back.
+    lines: WaitingLines = field(default_factory=WaitingLines)
     #: Milliseconds since the epoch, for records; decisions about leases use the server's clock.
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     chance: Callable[[], float] = field(default=random.random)

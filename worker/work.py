@@ -8,19 +8,23 @@ import asyncio
 import dataclasses
 import math
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Literal, TypeVar, assert_never
 
 from config.celery_app import GRACE_SECONDS
 from spool.records import Attempt, Lease, Message, NewMessage, Settlement
 from spool.scripts import StoreUnavailable
+from spool.sending_quota import Denied, Granted, Lost, RouteFact, Seat, Take
 from worker.tools import Tools
 
 # An outcome is worth waiting for the store: without it the batch is in doubt.
 # Below the grace that Celery leaves to a task after its last call (config/celery_app.py).
 _PATIENCE_SECONDS = GRACE_SECONDS - 60
 _PAUSE_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+Answer = TypeVar("Answer")
 
 
 class LeaseLost(Exception):  # noqa: N818 - a decision, not a failure
@@ -42,6 +46,23 @@ class Unwritten:
     attempts: tuple[Attempt, ...] = ()
     events: tuple[bytes, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    facts: tuple[RouteFact, ...] = ()
+
+
+Place = Literal["due", "lane", "parked", "held"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Why recipients still wait after this round, and where."""
+
+    to: Place
+    #: As the spool shows it.
+    reason: str = ""
+    #: What the event tells outside; "" = nobody is told, the message only waits for its turn.
+    told: str = ""
+    #: For parked; None = longer with every round.
+    after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +73,10 @@ class Work:
     lease: Lease
     content: bytes = field(default=b"", repr=False)
     unwritten: Unwritten = Unwritten()
-    #: Why recipients still wait after this round, and the longest distance asked for; "" when none do.
-    delay_reason: str = ""
+    #: None while nothing keeps it from going on.
+    delay: Delay | None = None
+    #: Its route and lane, once they are chosen.
+    seat: Seat | None = None
     #: time.monotonic() after which no further batch is begun: the task has a time limit.
     deadline: float = math.inf
     numbers: "count[int]" = field(default_factory=lambda: count(1), repr=False)
@@ -64,7 +87,8 @@ class Work:
         *,
         attempts: tuple[Attempt, ...] = (),
         events: tuple[bytes, ...] = (),
-        delay_reason: str | None = None,
+        facts: tuple[RouteFact, ...] = (),
+        delay: Delay | None = None,
         **counts: int,
     ) -> "Work":
         """The work with a changed message and more facts to write."""
@@ -74,9 +98,18 @@ class Work:
         return dataclasses.replace(
             self,
             message=message,
-            unwritten=Unwritten(tuple(latest.values()), known.events + events, merged),
-            delay_reason=self.delay_reason if delay_reason is None else delay_reason,
+            unwritten=Unwritten(tuple(latest.values()), known.events + events, merged, known.facts + facts),
+            delay=delay or self.delay,
         )
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether anything waits for the next write."""
+        return self.unwritten != Unwritten()
+
+    def delayed(self, delay: Delay) -> "Work":
+        """The work when its recipients have to wait."""
+        return dataclasses.replace(self, delay=delay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +126,18 @@ class Stop:
     why: str
 
 
-Move = Literal["due", "parked", "held", "done"]
+Move = Literal["due", "parked", "lane", "held", "done"]
 
 
 def age_seconds(work: Work, tools: Tools) -> float:
-    """How old the message is by the server's clock: a claim tells when the lease ends, the rest is monotonic."""
+    """How old the message is by the server's clock: a claim tells when the lease ends, the rest is monotonic.
+
+    The time for which an operator held it does not count, unless the settings say so.
+    """
     lease_seconds = tools.spool.lease_seconds
     at_claim_ms = work.message.until_ms - lease_seconds * 1000 - work.message.accepted_at_ms
+    if not tools.settings.relay.expire_while_paused:
+        at_claim_ms -= work.message.kept_ms
     claimed_at = work.lease.deadline - lease_seconds
     return at_claim_ms / 1000 + time.monotonic() - claimed_at
 
@@ -117,22 +155,25 @@ async def write(
     spawned: tuple[NewMessage, ...] = (),
 ) -> Work:
     """Writes what is unwritten, and the move. Waits for a store that is away. Raises LeaseLost."""
+    known = work.unwritten
     settlement = Settlement(
         lease=work.lease,
         number=next(work.numbers),
         to=to,
+        seat=work.seat if to == "lane" else None,
         after_seconds=after_seconds,
         reason=reason,
         states=work.message.states,
         rounds=rounds,
         failures=failures,
-        attempts=work.unwritten.attempts,
+        attempts=known.attempts,
         told=told,
-        events=work.unwritten.events,
-        counts=work.unwritten.counts,
+        events=known.events,
+        counts=known.counts,
         spawned=spawned,
+        facts=known.facts,
     )
-    if not await settled(settlement, tools):
+    if not await _patiently(lambda: tools.spool.settle(settlement), work, tools):
         tools.leases.drop(work.lease)
         raise LeaseLost
     if to is not None:
@@ -140,16 +181,45 @@ async def write(
     return dataclasses.replace(work, unwritten=Unwritten())
 
 
-async def settled(settlement: Settlement, tools: Tools) -> bool:
-    """Writes a settlement, waiting for a store that is away; False when the lease is lost. Raises StoreUnavailable."""
-    is_intent = settlement.to is None and any(attempt.outcome is None for attempt in settlement.attempts)
+async def intend(work: Work, take: Take, tools: Tools) -> Work | Denied:
+    """Writes what is unwritten, an intent with it, if the route allows the call now; else nothing at all.
+
+    Raises LeaseLost, and StoreUnavailable when the store was away until the lease had ended.
+    """
+    known = work.unwritten
+    settlement = Settlement(
+        lease=work.lease,
+        number=next(work.numbers),
+        states=work.message.states,
+        attempts=known.attempts,
+        events=known.events,
+        counts=known.counts,
+        facts=known.facts,
+    )
+    answer = await _patiently(lambda: tools.spool.intend(settlement, take), work, tools, is_intent=True)
+    match answer:
+        case Denied():
+            return answer
+        case Granted():
+            return dataclasses.replace(work, unwritten=Unwritten())
+        case Lost():
+            tools.leases.drop(work.lease)
+            raise LeaseLost
+        case _:
+            assert_never(answer)
+
+
+async def _patiently(
+    ask: Callable[[], Awaitable[Answer]], work: Work, tools: Tools, *, is_intent: bool = False
+) -> Answer:
+    """The store's answer to a settlement, which may be asked for again. Raises StoreUnavailable."""
     waited = 0.0
     while True:
         try:
-            return await tools.spool.settle(settlement)
+            return await ask()
         except StoreUnavailable as error:
-            tools.log.warning("spool.unavailable", message_id=settlement.lease.message_id, error=error.detail)
-            if waited > _PATIENCE_SECONDS or (is_intent and not tools.leases.is_valid(settlement.lease)):
+            tools.log.warning("spool.unavailable", message_id=work.lease.message_id, error=error.detail)
+            if waited > _PATIENCE_SECONDS or (is_intent and not tools.leases.is_valid(work.lease)):
                 raise
         pause = _PAUSE_SECONDS[min(int(waited * 4), len(_PAUSE_SECONDS) - 1)]
         await asyncio.sleep(pause)

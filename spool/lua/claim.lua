@@ -12,4 +12,5 @@ for a = 3, #ARGV do
     out[#out + 1] = { id, fence, redis.call('HGETALL', key) }
   end
 end
+if #ARGV > 2 then redis.call('ZREM', RELEASED, unpack(ARGV, 3)) end
 return out

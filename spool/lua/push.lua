@@ -1,4 +1,4 @@
--- Pushes tasks for the workers, on a full server too. ARGV: name of the list, then the tasks.
--- Returns the length of the list.
+-- Pushes tasks for the workers, on a full server too. ARGV: LPUSH = behind all others, RPUSH = before them, name of the
+-- list, then the tasks. Returns the length of the list.
 may_grow()
-return redis.call('LPUSH', ARGV[1], unpack(ARGV, 2))
+return redis.call(ARGV[1], ARGV[2], unpack(ARGV, 3))

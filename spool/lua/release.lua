@@ -6,7 +6,7 @@ for a = 2, #ARGV do
   local id = ARGV[a]
   local was_there = leave('parked', id) or leave('held', id)
   if was_there then
-    redis.call('HDEL', M .. id, 'x', 'y')
+    redis.call('HDEL', M .. id, 'x', 'y', 'ho')
     local states = redis.call('HGET', M .. id, 'r')
     redis.call('HSET', M .. id, 'r', (string.gsub(states, 'u', 'w')))  -- in doubt until now: send again
     enter('due', id, now + ARGV[1], '')

@@ -4,14 +4,18 @@
 --   i id, f fence, live 1 = only while the lease has not ended (an intent to send), to place or absent = stay,
 --   ms distance of the wake-up, why, set [field, value, …], att [field, JSON, …], cut [field …], ev [event …],
 --   n {counter: by}, ix [index …], sp [[id, static JSON, index, event, recipients] …]
---   and for the call as a whole: keep keep_finished_ms, nudge nudge_ms.
--- Returns for each 1 = written, 0 = the lease is lost; then only an attempt still open gets its late answer.
+--   fx [fact of a route …] (facts.lua), seat for the place `lane`: parked, and in the queue of a lane
+--   take {seat, recipients, limits}: the recipients of an intent, taken together with it or not at all
+--   and for the call as a whole: keep keep_finished_ms, nudge nudge_ms, far for a wake-up that never comes.
+-- Returns for each 1 = written, 0 = the lease is lost (then only an attempt still open gets its late answer),
+-- {why, ms} = the take is denied and nothing was written: not even a mark, so that it may be asked for again.
 may_grow()
-local now, out, content_at = now_ms(), {}, 2
+local now, exact_now, out, content_at = now_ms(), exact_now_ms(), {}, 2
 local spawned_messages, spawned_recipients = 0, 0
 
--- As spool/states.py has it.
-local IN_DOUBT = 'in doubt: sent or not'
+-- As spool/states.py has them.
+local IN_DOUBT, HELD_BY_OPERATOR = 'in doubt: sent or not', 'held by the operator'
+local AWAITS_EVENT = "waits for SES's own event of a call without an answer"
 
 -- Outcomes that finish no recipient; of these only the newest attempts are kept.
 local FINISHES_NOBODY = { throttled = true, unavailable = true, unknown = true }
@@ -46,8 +50,10 @@ local function note_late_answers(op, key, place)
     local before, after = known and outcome_of(known), outcome_of(op.att[a + 1])
     if known and after and (not before or before == 'unknown') then
       redis.call('HSET', key, op.att[a], op.att[a + 1])
-      if after == 'accepted' and place == 'held' and redis.call('HGET', key, 'why') == IN_DOUBT then
-        leave('held', op.i)
+      local why = redis.call('HGET', key, 'why')
+      local waits_for_it = place == 'held' and why == IN_DOUBT or place == 'parked' and why == AWAITS_EVENT
+      if after == 'accepted' and waits_for_it then
+        leave(place, op.i)
         enter('due', op.i, now, '')
         place = 'due'
       end
@@ -55,19 +61,61 @@ local function note_late_answers(op, key, place)
   end
 end
 
+-- Somebody waits for the answer of this attempt: its event must find it.
+local function is_awaited(attempt, states)
+  for _, index in ipairs(cjson.decode(attempt).recipients) do
+    if string.sub(states, index + 1, index + 1) == 'u' then return true end
+  end
+  return false
+end
+
 local function cut(op, key)
   for _, field in ipairs(op.cut) do
-    local attempt = redis.call('HGET', key, field)
-    if attempt and FINISHES_NOBODY[outcome_of(attempt)] then redis.call('HDEL', key, field) end
+    local attempt, states = unpack(redis.call('HMGET', key, field, 'r'))
+    local outcome = attempt and outcome_of(attempt)
+    if FINISHES_NOBODY[outcome] and not (outcome == 'unknown' and is_awaited(attempt, states)) then
+      redis.call('HDEL', key, field)
+    end
   end
+end
+
+-- Event kind `held`, for the recipients that are not final, as sending_events/records.py has it.
+local function tell_held(op, states)
+  local unfinished = {}
+  for n = 1, #states do
+    if string.find(states, '^%l', n) then unfinished[#unfinished + 1] = n - 1 end
+  end
+  local event = { k = 'held', id = op.i, at = now, why = HELD_BY_OPERATOR }
+  if #unfinished > 0 then event.r = unfinished end
+  redis.call('XADD', EVENTS, '*', 'd', cjson.encode(event))
+end
+
+local function hold_for_operator(op, key)
+  enter('held', op.i, now, HELD_BY_OPERATOR)
+  if op.to ~= 'held' then count(COUNTERS, 'held_messages', 1) end  -- else the holder counts it
+  tell_held(op, redis.call('HGET', key, 'r'))
+end
+
+local function queue(op, key, at)
+  local _, recipients = string.gsub(redis.call('HGET', key, 'r'), 'w', '')
+  enter('parked', op.i, op.ms > 0 and now + op.ms or op.far, op.why)
+  step_in(op.i, op.seat, at, recipients)
 end
 
 local function move(op, key, at)
   redis.call('ZREM', PREFIX .. 'leased', op.i)
-  if op.to == 'done' then
-    finish(op.i, at, now, op.why, op.keep)
+  if op.to == 'done' then return finish(op.i, at, now, op.why, op.keep) end
+  local is_wanted, is_confirmed = unpack(redis.call('HMGET', key, 'ho', 'ev'))
+  -- The holder lived to say where it goes: only losses in a row count.
+  redis.call('HDEL', key, 'x', 'w', 'ho', 'ev')
+  if op.to ~= 'due' then redis.call('HDEL', key, 'g') end
+  if is_wanted and (op.to ~= 'held' or op.why == HELD_BY_OPERATOR) then
+    hold_for_operator(op, key)
+  elseif is_confirmed and (op.why == AWAITS_EVENT or op.why == IN_DOUBT) then
+    enter('due', op.i, now, '')  -- what it would wait for came while it was leased
+  elseif op.to == 'lane' then
+    queue(op, key, at)
   else
-    redis.call('HDEL', key, 'x', 'w')  -- the holder lived to say where it goes: only losses in a row count
     enter(op.to, op.i, now + op.ms, op.why)
   end
 end
@@ -90,6 +138,7 @@ local function write(op, key, at, marks)
   cut(op, key)
   for _, event in ipairs(op.ev) do redis.call('XADD', EVENTS, '*', 'd', event) end
   for name, by in pairs(op.n) do count(COUNTERS, name, by) end
+  note_facts(op.fx, exact_now)
   if op.to then move(op, key, at) end
 end
 
@@ -100,21 +149,27 @@ for n, op in ipairs(cjson.decode(ARGV[1])) do
   -- Its answer did not arrive, so it was sent again: events and counters must not double.
   local is_repeat = fence == string.format('%.0f', op.f) and string.find(marks, op.q, 1, true) ~= nil
   local written = holds(op, fence, place) or (is_repeat and op.live ~= 1)
+  local denied
   if place and not is_repeat then
     if written and contradicts(op, key) then
       written = false
       leave('leased', op.i)
       enter('due', op.i, now, '')
     elseif written then
-      spawn(op, content_at)
-      write(op, key, at, marks)
+      denied = op.take and take_or_deny(op.i, op.take, exact_now)
+      if not denied then
+        spawn(op, content_at)
+        write(op, key, at, marks)
+      end
     else
       note_late_answers(op, key, place)
     end
-    for _, index in ipairs(op.ix) do remember(index, op.i, now) end
+    if not denied then
+      for _, index in ipairs(op.ix) do remember(index, op.i, now) end
+    end
   end
   content_at = content_at + #op.sp
-  out[n] = written and 1 or 0
+  out[n] = denied or (written and 1 or 0)
 end
 count_accepted(now, spawned_messages, spawned_recipients)
 return out

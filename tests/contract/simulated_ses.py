@@ -43,11 +43,21 @@ class SimulatedSes:
         assert status == 200
         return [orjson.loads(line) for line in answer.splitlines()]
 
-    def client(self, service, read_timeout_seconds=20):
+    def violations(self):
+        """What the callers did wrong, without the figures that are zero."""
+        return {name: figure for name, figure in self.json("GET", "/violations").items() if figure}
+
+    def events(self, since=0, wait=0):
+        """Events from a position on, and the next position."""
+        status, headers, answer = self.request("GET", f"/events?since={since}&wait={wait}")
+        assert status == 200, answer
+        return [orjson.loads(line) for line in answer.splitlines()], int(headers["X-Next"])
+
+    def client(self, service, read_timeout_seconds=20, region="us-east-1"):
         """An AWS client that asks once."""
         return boto3.client(
             service,
-            region_name="us-east-1",
+            region_name=region,
             endpoint_url=self.url,
             aws_access_key_id="any",
             aws_secret_access_key="any",

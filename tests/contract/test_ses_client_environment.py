@@ -115,7 +115,7 @@ async def test_without_credentials_it_says_what_to_do():
     assert outcome == Unavailable(
         "NoCredentials",
         "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
-        blames_account=True,
+        scope="account",
     )
 
 

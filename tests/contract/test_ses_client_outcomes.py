@@ -127,7 +127,7 @@ async def test_a_batch_of_fifty_with_a_null_sender_and_a_configuration_set(ses):
 
 async def test_a_malformed_address_is_rejected_by_ses_and_not_by_us(ses):
     outcome, _ = await sent(ses, Call("ann@example.com", ["x@y"] * 51, RAW, {}))
-    assert outcome == Rejected("InvalidParameterValue", "Recipient count exceeds 50.")
+    assert outcome == Rejected("InvalidParameterValue", "Recipient count exceeds 50.", about="count")
     outcome, _ = await sent(ses, Call("\ud800@example.com", ["ü@exämple.com"], RAW, {}))
     assert isinstance(outcome, Accepted | Rejected)
 

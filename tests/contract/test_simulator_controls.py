@@ -55,17 +55,44 @@ def test_bytes_that_are_no_longer_kept_are_gone_and_unknown_ids_are_not_found():
 
 
 def test_settings_change_at_run_time(ses):
-    assert ses.json("GET", "/settings") == {"max_send_rate": 0.0, "max_24_hour_send": -1.0, "latency_seconds": 0.0}
+    before = ses.json("GET", "/settings")
+    assert [before[name] for name in ("max_send_rate", "max_24_hour_send", "latency_seconds")] == [0.0, -1.0, 0.0]
     send(ses)
     assert ses.json("PUT", "/settings", {"max_24_hour_send": 1})["max_24_hour_send"] == 1
     with pytest.raises(ClientError, match="Daily message quota exceeded"):
         send(ses)
     ses.json("PUT", "/settings", {"max_24_hour_send": -1, "latency_seconds": 0.001})
     send(ses)
-    assert ses.json("GET", "/settings") == {"max_send_rate": 0, "max_24_hour_send": -1, "latency_seconds": 0.001}
+    assert ses.json("GET", "/settings") == before | {"latency_seconds": 0.001}
 
 
-@pytest.mark.parametrize("wrong", [b"", b"[]", b'{"rate": 1}', b'{"max_send_rate": -1}', b'{"latency_seconds": "1"}'])
+def test_every_setting_that_is_told_can_be_set(ses):
+    before = ses.json("GET", "/settings")
+    assert ses.json("PUT", "/settings", before) == before
+    other = {"sandbox": True, "verified_identities": ["example.com"], "window_seconds": 5, "header_recipients": "count"}
+    assert ses.json("PUT", "/settings", other) == before | other
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"",
+        b"[]",
+        b'{"rate": 1}',
+        b'{"max_send_rate": -1}',
+        b'{"latency_seconds": "1"}',
+        b'{"sandbox": 1}',
+        b'{"verified_identities": "example.com"}',
+        b'{"verified_identities": [""]}',
+        b'{"account_state": "stopped"}',
+        b'{"account_state": []}',
+        b'{"window_seconds": 0}',
+        b'{"others_sent": -1}',
+        b'{"others_sent": 1.5}',
+        b'{"max_send_rate": 5, "events": null}',
+        b'{"port": 1}',
+    ],
+)
 def test_a_wrong_setting_is_refused_and_changes_nothing(ses, wrong):
     before = ses.json("GET", "/settings")
     status, _, text = ses.request("PUT", "/settings", wrong)

@@ -24,6 +24,10 @@ def send(ses, read_timeout_seconds=20, **parameters):
     return ses.client("ses", read_timeout_seconds).send_raw_email(RawMessage={"Data": RAW}, **parameters)
 
 
+def send_v2(ses):
+    return ses.client("sesv2").send_email(Content={"Raw": {"Data": RAW}})
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "status", "text"),
     [
@@ -31,7 +35,8 @@ def send(ses, read_timeout_seconds=20, **parameters):
         ("daily_quota", "Throttling", 400, "Daily message quota exceeded."),
         ("error_500", "InternalFailure", 500, "The request processing has failed"),
         ("error_503", "ServiceUnavailable", 503, "temporary failure"),
-        ("reject", "MessageRejected", 400, "Email address is not verified."),
+        ("reject", "MessageRejected", 400, "Address blacklisted."),
+        ("not_verified", "MessageRejected", 400, "Email address is not verified."),
         ("paused", "MessageRejected", 400, "Sending paused for this account."),
     ],
 )
@@ -43,7 +48,7 @@ def test_a_refusing_fault_is_seen_as_its_error_and_nothing_is_accepted(ses, kind
     assert text in caught.value.response["Error"]["Message"]
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
     assert ses.ledger() == []
-    assert ses.json("GET", "/violations") == {"rate": 0, "daily_quota": 0}
+    assert ses.violations() == {}
     send(ses)
     assert ses.json("GET", "/faults")[0]["hits"] == 1
 
@@ -92,10 +97,6 @@ def test_a_hanging_call_is_closed_when_the_faults_are_cleared(ses):
     assert len(ses.ledger()) == 1
 
 
-def send_v2(ses):
-    return ses.client("sesv2").send_email(Content={"Raw": {"Data": RAW}})
-
-
 def test_a_page_instead_of_a_v1_answer_is_accepted_and_useless(ses):
     ses.json("PUT", "/faults", {"kind": "html_200"})
     with pytest.raises(KeyError):
@@ -123,6 +124,27 @@ def test_only_the_matching_recipient_is_hit(ses):
     with pytest.raises(ClientError):
         send(ses, Destinations=["bob@example.com", "Poison@example.com"])
     assert len(ses.ledger()) == 1
+
+
+def test_only_the_matching_sender_is_hit(ses):
+    ses.json("PUT", "/faults", {"kind": "throttle", "match_sender": "NEWS@", "match_recipient": "bob@"})
+    send(ses)
+    with pytest.raises(ClientError):
+        send(ses, Source="news@example.com")
+    send(ses, Source="news@example.com", Destinations=["carol@example.com"])
+    assert [line["source"] for line in ses.ledger()] == ["ann@example.com", "news@example.com"]
+
+
+@pytest.mark.parametrize("send_once", [send, send_v2])
+def test_any_refusal_can_be_given(ses, send_once):
+    fault = {"kind": "refuse", "code": "LimitExceeded", "status": 418, "text": "one <two> & three"}
+    ses.json("PUT", "/faults", fault)
+    with pytest.raises(ClientError) as caught:
+        send_once(ses)
+    assert caught.value.response["Error"]["Code"] == "LimitExceeded"
+    assert caught.value.response["Error"]["Message"] == "one <two> & three"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 418
+    assert ses.ledger() == []
 
 
 def test_several_faults_are_asked_in_their_order(ses):

@@ -125,3 +125,18 @@ def test_hostile_mail_is_still_a_page(ses, raw):
 def test_active_faults_are_shown(ses):
     ses.json("PUT", "/faults", {"kind": "close_after", "count": 1})
     assert "close_after (0 hits)" in page(ses, "/")[1]
+
+
+def test_the_account_is_shown_with_its_limits_and_state(ses):
+    _, text = page(ses, "/")
+    assert "account <b>running</b>" in text
+    assert "rate <b>unlimited</b>" in text
+    assert "24 h <b>0 of unlimited</b>" in text
+    assert 'class="notice"' not in text
+    settings = {"max_send_rate": 14, "max_24_hour_send": 50_000, "others_sent": 1_000, "sandbox": True}
+    ses.json("PUT", "/settings", settings | {"account_state": "paused_by_aws"})
+    _, text = page(ses, "/")
+    assert "account <b>paused by AWS, sandbox</b>" in text
+    assert "rate <b>14/s</b>" in text
+    assert "24 h <b>1,000 of 50,000</b>" in text
+    assert "The account is paused by AWS." in text

@@ -41,11 +41,14 @@ def test_a_signal_ends_it_within_two_seconds_although_calls_hang(number):
         while b'"hits":0' in hits:
             control.request("GET", "/faults")
             hits = control.getresponse().read()
+        waiting = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        waiting.request("GET", "/events?wait=30")
         told_at = time.monotonic()
         process.send_signal(number)
         assert process.wait(20) == 0
         assert time.monotonic() - told_at < 2
         assert process.stderr.read() == ""
+        waiting.close()
         hanging.close()
         control.close()
     finally:

@@ -136,7 +136,7 @@ def test_a_call_over_the_rate_is_throttled_and_counted():
         assert caught.value.response["Error"]["Code"] == "Throttling"
         assert caught.value.response["Error"]["Message"] == "Maximum sending rate exceeded."
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-        assert ses.json("GET", "/violations") == {"rate": 1, "daily_quota": 0}
+        assert ses.violations() == {"rate": 1, "rate_recipients": 1, "largest_burst": 1}
         assert ses.json("GET", "/ledger/count") == {"calls": 1, "recipients": 1}
 
 
@@ -146,7 +146,7 @@ def test_a_call_over_the_daily_quota_is_throttled_and_counted():
         with pytest.raises(ClientError, match="Daily message quota exceeded") as caught:
             send(ses)
         assert caught.value.response["Error"]["Code"] == "Throttling"
-        assert ses.json("GET", "/violations") == {"rate": 0, "daily_quota": 1}
+        assert ses.violations() == {"daily_quota": 1, "daily_quota_recipients": 1, "largest_burst": 5}
 
 
 def test_another_action_is_unknown_in_the_form_of_ses(ses):

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from config.failpoints import FAILPOINTS
 from config.log_events import LOG_EVENTS
 from config.queues import ALL_QUEUES
+from config.settings import RouteSettings
 from config.settings_source import sections, variable_of
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -78,7 +79,9 @@ def worded(value: object) -> str:
         case int() | float():
             return f"{value:g}" if abs(value) < 10_000 else f"{value:,}"
         case tuple():
-            return ", ".join(map(str, value))
+            return ", ".join(map(str, value)) or "empty"
+        case dict():
+            return ", ".join(f"{name}={one}" for name, one in value.items()) or "empty"
         case _:
             return str(value)
 
@@ -89,6 +92,15 @@ def test_the_settings_tables_say_what_the_settings_say():
         expected_row(name, key, field)
         for name, model in sections().items()
         for key, field in model.model_fields.items()
+    ]
+    assert [row for row in rows if f"\n{row}\n" not in page] == []
+
+
+def test_the_table_of_a_route_says_what_its_settings_say():
+    page = (HOUSE / "docs/operations.md").read_text("utf-8")
+    rows = [
+        f"| `{key}` |{expected_row('routes', key, field).partition('` |')[2]}"
+        for key, field in RouteSettings.model_fields.items()
     ]
     assert [row for row in rows if f"\n{row}\n" not in page] == []
 

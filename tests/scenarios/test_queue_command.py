@@ -1,16 +1,25 @@
-"""`mailsluice queue` and `mailsluice release` on a real spool."""
+"""`mailsluice queue` and the commands that move messages, on a real spool."""
 
 import json
 
 import pytest
 
+from aws_api.admin.filters import Filter, MessageAction
+from aws_api.admin.who import Who
+from config.errors import Refused
 from config.settings import Settings
-from mailsluice import drop, queue
+from mailsluice import moving, queue
 from spool import keys
 from spool.figures import SAMPLE
 from spool.states import Place, RecipientState
 from spool.store import Spool
 from tests.spooled import accept, beat, settings_of, settle, with_spool
+
+WHO = Who("somebody@here")
+
+
+def move(settings: Settings, action: MessageAction, *any_ids: str) -> int:
+    return moving.run(settings, action, any_ids, Filter(), WHO)
 
 
 @pytest.fixture
@@ -106,7 +115,7 @@ def test_a_held_and_a_parked_message_are_released_by_any_of_their_ids(settings, 
         return held, parked
 
     ids = with_spool(settings, fill)
-    assert queue.release(settings, [ids[0], "<one@example.com>"]) == 0
+    assert move(settings, "release", ids[0], "<one@example.com>") == 0
     out = capsys.readouterr().out
     assert all(f"{one}: released" in out for one in ids)
 
@@ -123,7 +132,7 @@ def test_what_cannot_be_released_is_said_and_the_others_are_released(settings, c
         return due, held
 
     due, held = with_spool(settings, fill)
-    assert queue.release(settings, [due, "no\x1bsuch", held]) == 1
+    assert move(settings, "release", due, "no\x1bsuch", held) == 1
     said = capsys.readouterr()
     assert f"{held}: released" in said.out
     assert f"{due}: is due, neither parked nor held" in said.err
@@ -131,7 +140,8 @@ def test_what_cannot_be_released_is_said_and_the_others_are_released(settings, c
 
 
 @pytest.mark.parametrize(
-    "command", [queue.run, lambda settings: queue.release(settings, ["x"]), lambda settings: drop.run(settings, ["x"])]
+    "command",
+    [queue.run, lambda settings: move(settings, "release", "x"), lambda settings: move(settings, "cancel", "x")],
 )
 def test_without_a_server_there_is_one_line_and_exit_code_2(command, tmp_path, capsys):
     assert command(settings_of(f"unix://user:secret@{tmp_path}/none.sock", tmp_path)) == 2
@@ -145,24 +155,57 @@ def test_without_a_server_there_is_one_line_and_exit_code_2(command, tmp_path, c
     assert str(tmp_path) in said.err
 
 
-def test_held_and_parked_messages_are_dropped_and_others_are_left_alone(settings, capsys):
-    async def fill(spool: Spool) -> tuple[str, str, str]:
-        held, parked, due = await accept(spool, 3), await accept(spool), await accept(spool)
+def test_messages_are_cancelled_but_not_those_that_a_worker_has(settings, capsys):
+    async def fill(spool: Spool) -> tuple[str, ...]:
+        held, parked, due, leased = (
+            await accept(spool, 3),
+            await accept(spool),
+            await accept(spool),
+            await accept(spool),
+        )
         await settle(spool, held, to="held", reason="x", states=tuple(map(RecipientState, "Suw")))
         await settle(spool, parked, to="parked", after_seconds=3600, reason="x")
-        return held, parked, due
+        await spool.claim([leased], "worker-1")
+        return held, parked, due, leased
 
-    held, parked, due = with_spool(settings, fill)
-    assert drop.run(settings, [held, "nosuch", parked, due, held]) == 1
+    held, parked, due, leased = with_spool(settings, fill)
+    assert move(settings, "cancel", held, "nosuch", parked, due, leased, held) == 1
     said = capsys.readouterr()
     assert f"{held}: dropped, 2 recipients given up, 1 of them may have been sent\n" in said.out
     assert f"{parked}: dropped, 1 recipient given up\n" in said.out
+    assert f"{due}: dropped, 1 recipient given up\n" in said.out
     assert "nosuch: no such message\n" in said.err
-    assert f"{due}: is due, neither parked nor held\n" in said.err
-    assert f"{held}: is done, neither parked nor held\n" in said.err
+    assert f"{leased}: is leased, its worker may be in a call" in said.err
+    assert f"{held}: is done already\n" in said.err
 
     async def states(spool: Spool) -> list[str]:
-        found = await spool.load_summaries([held, parked, due])
-        return ["".join(found[one].states) for one in (held, parked, due)]
+        found = await spool.load_summaries([held, parked, due, leased])
+        return ["".join(found[one].states) for one in (held, parked, due, leased)]
 
-    assert with_spool(settings, states) == ["SDD", "D", "w"]
+    assert with_spool(settings, states) == ["SDD", "D", "D", "w"]
+
+
+def test_a_filter_only_counts_until_it_is_meant(settings, capsys):
+    async def fill(spool: Spool) -> None:
+        for _ in range(3):
+            await settle(spool, await accept(spool, 2), to="parked", after_seconds=3600, reason="throttled")
+
+    with_spool(settings, fill)
+    chosen = Filter(recipient_domain="example.net")
+    assert moving.run(settings, "hold", (), chosen, WHO) == 0
+    said = capsys.readouterr().out
+    assert "3 messages with 6 recipients would be put on hold, for instance " in said
+    assert "Nothing was changed" in said
+    assert shown(settings, capsys)["places"]["held"] == 0
+    assert moving.run(settings, "hold", (), chosen, WHO, is_meant=True) == 0
+    assert capsys.readouterr().out == "3 messages with 6 recipients put on hold.\n"
+    assert shown(settings, capsys)["places"]["held"] == 3
+    assert moving.run(settings, "hold", (), chosen, WHO, is_meant=True) == 1
+    assert capsys.readouterr().out == "No message fits.\n"
+
+
+def test_ids_and_a_filter_together_are_refused(settings):
+    with pytest.raises(Refused, match="not both"):
+        moving.run(settings, "hold", ["x"], Filter(sender="a@b"), WHO)
+    with pytest.raises(Refused, match="retry does nothing about due"):
+        moving.run(settings, "retry", (), Filter(states=("due",)), WHO)

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 def test_every_child_that_is_killed_comes_back_and_mail_goes_on() -> None:
     with RunningUp() as up:
-        for number, name in enumerate(("gateway", "api", "worker", "redis", "flower"), start=1):
+        for number, name in enumerate(("gateway", "api", "worker", "feedback", "redis", "flower"), start=1):
             old = up.kill(name)
             up.wait_until_back(name, old, seconds=2 if name == "redis" else 60)
             up.wait_until(lambda: up.fetch("api", "/healthz")[0] == 200, f"healthy after the end of {name}", seconds=60)
@@ -20,7 +20,7 @@ def test_every_child_that_is_killed_comes_back_and_mail_goes_on() -> None:
             up.wait_until(lambda n=number: len(up.ledger()) == n, f"mail is sent after the end of {name}")
         up.wait_until_back("simulator", up.kill("simulator"))
         killed = [line["child"] for line in up.log_lines("up.child_exited") if line["reason"] == "signal SIGKILL"]
-        assert killed == ["gateway", "api", "worker", "redis", "flower", "simulator"]
+        assert killed == ["gateway", "api", "worker", "feedback", "redis", "flower", "simulator"]
         assert len(up.log_lines("up.restarting")) == len(killed)
         assert up.stop() == 0
 

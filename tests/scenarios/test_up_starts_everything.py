@@ -10,7 +10,7 @@ from tests.running import RunningUp
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
-CHILDREN = {"redis", "gateway", "api", "simulator", "worker", "flower"}
+CHILDREN = {"redis", "gateway", "api", "simulator", "worker", "feedback", "flower"}
 
 
 def printed_line(up: RunningUp) -> str:

@@ -3,16 +3,20 @@
 import pytest
 
 from spool import keys
-from spool.records import Lease, Settlement
-from spool.states import MESSAGE_TABLE, Move, Place
+from spool.operator import touch
+from spool.records import Attempt, Lease, Settlement
+from spool.states import AWAITS_EVENT, IN_DOUBT, MESSAGE_TABLE, Move, Place
 from spool.store import Spool
 from tests.store.messages import ZSETS, a_message, end_lease, numbers, places_of
+from tests.store.taking import UNLIMITED, a_seat, lane_numbers
 
-_SETTLED_TO = {Move.PUT_BACK: "due", Move.PARK: "parked", Move.HOLD: "held", Move.FINISH: "done"}
+_SETTLED_TO = {
+    Move.PUT_BACK: "due", Move.PARK: "parked", Move.QUEUE: "lane", Move.HOLD: "held", Move.FINISH: "done",
+}  # fmt: skip
 
 
-async def _brought_to(spool: Spool, place: Place) -> Lease:
-    """A message in this place, and the last lease that there was."""
+async def _brought_to(spool: Spool, place: Place, move: Move) -> Lease:
+    """A message in this place, there for the reason that the move is about, and the last lease that there was."""
     message = a_message()
     await spool.accept(message)
     if place is Place.DUE:
@@ -20,16 +24,30 @@ async def _brought_to(spool: Spool, place: Place) -> Lease:
     [claimed] = await spool.claim([message.message_id], "worker@test")
     if place is not Place.LEASED:
         to = {Place.PARKED: "parked", Place.HELD: "held", Place.DONE: "done"}[place]
-        settlement = Settlement(claimed.lease, to=to, after_seconds=3600 if to == "parked" else 0, reason="why")
+        to, seat = ("lane", a_seat()) if (place, move) == (Place.PARKED, Move.TURN) else (to, None)
+        reason = {Place.PARKED: AWAITS_EVENT, Place.HELD: IN_DOUBT}.get(place, "why")
+        doubt = Attempt(1, (0,), 1, "worker@test", "unknown")
+        await spool.settle(Settlement(claimed.lease, number=1, attempts=(doubt,)))
+        after_seconds = 3600 if place is Place.PARKED else 0
+        settlement = Settlement(claimed.lease, number=2, to=to, after_seconds=after_seconds, reason=reason, seat=seat)
         assert await spool.settle(settlement)
     return claimed.lease
 
 
-async def _move(spool: Spool, lease: Lease, move: Move) -> None:
+async def _move(spool: Spool, lease: Lease, place: Place, move: Move) -> None:
     if move is Move.CLAIM:
         await spool.claim([lease.message_id], "another@test")
+    elif move is Move.HOLD and place is not Place.LEASED:
+        await touch(spool.redis, "hold", [lease.message_id])
     elif move in _SETTLED_TO:
-        await spool.settle(Settlement(lease, to=_SETTLED_TO[move], after_seconds=3600, reason="moved"))
+        seat = a_seat() if move is Move.QUEUE else None
+        await spool.settle(
+            Settlement(lease, number=3, to=_SETTLED_TO[move], after_seconds=3600, reason="moved", seat=seat)
+        )
+    elif move is Move.TURN:
+        await spool.gate([UNLIMITED], limit=10)
+    elif move is Move.CONFIRM:
+        await spool.confirm(lease.message_id, 1, "ses-1", 9)
     elif move is Move.RELEASE:
         await spool.release([lease.message_id])
     elif move is Move.DROP:
@@ -45,8 +63,8 @@ async def _move(spool: Spool, lease: Lease, move: Move) -> None:
 
 @pytest.mark.parametrize(("place", "move"), list(MESSAGE_TABLE), ids=lambda one: one.value)
 async def test_the_scripts_move_as_the_table_says(spool: Spool, place: Place, move: Move):
-    lease = await _brought_to(spool, place)
-    await _move(spool, lease, move)
+    lease = await _brought_to(spool, place, move)
+    await _move(spool, lease, place, move)
     expected = MESSAGE_TABLE[place, move]
     loaded = await spool.load(lease.message_id)
     assert loaded is not None
@@ -55,6 +73,7 @@ async def test_the_scripts_move_as_the_table_says(spool: Spool, place: Place, mo
     assert sum((await numbers(spool.redis, keys.AGES)).values()) == (0 if expected is Place.DONE else 1)
     reasons = await numbers(spool.redis, keys.REASONS)
     assert sum(reasons.values()) == (1 if expected in {Place.PARKED, Place.HELD} else 0), reasons
+    assert bool(await lane_numbers(spool)) == (loaded.seat is not None)
 
 
 async def test_a_lease_that_ends_too_often_ends_in_held(spool: Spool):

@@ -6,11 +6,14 @@ import pytest
 
 from spool import keys
 from spool.records import Attempt, Settlement
+from spool.routes import read_routes
 from spool.scripts import StoreFull
-from spool.states import Place, RecipientState
+from spool.sending_quota import Denied, Granted, RouteFact
+from spool.states import IN_LANE, Place, RecipientState
 from spool.store import Spool
 from tests.servers import RedisServer
 from tests.store.messages import a_message, an_intent, end_lease, numbers, open_test_spool, wake_now
+from tests.store.taking import a_seat, intended, limits, look
 
 # What the server refuses without the mail is its own memory plus this.
 _ROOM_BYTES = 2 * 1024 * 1024
@@ -92,6 +95,28 @@ async def test_sweeps_work_on_a_full_server(own_server: RedisServer, tmp_path: P
         swept = await spool.sweep(limit=100, max_crashes=9, nudges=10_000)
         assert (swept.lease_ended, swept.woken) == ((lost.lease.message_id,), 1)
         assert {id_ for id_, _ in swept.to_nudge} >= {lost.lease.message_id, parked.lease.message_id}
+
+
+async def test_waiting_mail_gets_its_turn_on_a_full_server(own_server: RedisServer, tmp_path: Path):
+    async with open_test_spool(own_server.url, tmp_path) as spool:
+        ids = await _filled(own_server, spool)
+        route = limits(14, 100)
+        asked = await spool.may_ask_quota(route.name, 60)
+        assert asked
+        await spool.note_quota(
+            route.name, max_send_rate=14, max_24_hour_send=100, sent_last_24_hours=0, asked_at_ms=asked
+        )
+        claimed = await spool.claim(ids[:3], "w")
+        assert await intended(spool, claimed[0], a_seat(), route) == Granted()
+        assert isinstance(await intended(spool, claimed[1], a_seat(), route), Denied)
+        fact = RouteFact("throttled", route.name)
+        for one in claimed[1:]:
+            settlement = Settlement(one.lease, 9, "lane", seat=a_seat(), reason=IN_LANE, facts=(fact,))
+            assert await spool.settle(settlement)
+        assert await spool.confirm(claimed[0].lease.message_id, 1, "ses-1", 9) == "noted"
+        await spool.feedback_seen("simulator", "1", 9)
+        assert (await read_routes(spool, [route]))[0].waiting_messages == 2
+        assert set(await look(spool, limits())) == {one.lease.message_id for one in claimed[1:]}
 
 
 async def test_after_finishing_a_full_server_accepts_again(own_server: RedisServer, tmp_path: Path):

@@ -87,3 +87,13 @@ async def test_publish_tasks_do_not_pile_up(redis_url):
     assert len(tasks) == ENOUGH_TASKS
     assert tasks[0][1][0] == ["file"]
     await redis.aclose()
+
+
+async def test_urgent_nudges_go_before_all_that_wait_and_keep_their_order(redis_url):
+    redis = redis_client(redis_url)
+    nudger = Nudger(redis, Settings())
+    await nudger.push([["old"], ["older"]])
+    await nudger.push([["a"], ["b"]], is_urgent=True)
+    await nudger.push([["last"]])
+    assert [body[0][0] for _, body in await read_tasks(redis)] == [["a"], ["b"], ["old"], ["older"], ["last"]]
+    await redis.aclose()

@@ -1,7 +1,7 @@
 """What is taken out of a message before SES sees it, on raw bytes; everything else stays as it is (promise P5).
 
-`Bcc`, `Resent-Bcc` and `X-SES-*` headers are removed; the tags of the first `X-SES-MESSAGE-TAGS` become parameters of
-the call, because SES lets call parameters replace that header and our own tag is always there.
+`Bcc`, `Resent-Bcc`, `X-SES-*` and our own `X-Sluice-*` headers are removed; the tags of the first `X-SES-MESSAGE-TAGS`
+become parameters of the call, because SES lets call parameters replace that header and our own tag is always there.
 
 The header section ends at the first empty line, whether its lines end with CRLF or with LF. A lone CR ends nothing:
 RFC 5322 gives it no meaning, and guessing one could cut a header in two. Every pattern below is linear.
@@ -11,7 +11,7 @@ import re
 
 # From the beginning of a line: the name, blanks before the colon as old mailers write them, all continuation lines.
 _VALUE = rb"[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)"
-_REMOVED = re.compile(rb"(?im)^(?:(?:resent-)?bcc|x-ses-[!-9;-~]*)" + _VALUE)
+_REMOVED = re.compile(rb"(?im)^(?:(?:resent-)?bcc|x-(?:ses|sluice)-[!-9;-~]*)" + _VALUE)
 _TAGS = re.compile(rb"(?im)^x-ses-message-tags" + _VALUE)
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 # SES: names [A-Za-z0-9_-], values also . and @, at most 255 characters (SendRawEmail reference, MessageTag).

@@ -2,23 +2,24 @@
 
 Theory of operation
 1. An HTTP answer with a message id: Accepted. It is SES's mail now.
-2. An HTTP answer with an error code: the table below, code first, then the text for codes that SES uses twice.
+2. An HTTP answer with an error code: the tables of refusals.py, the text first where SES uses a code twice.
 3. No answer, or one that is not SES's (cut, HTML, 500, 502, 504), once the request was written: Unknown. Not so for
    the few answers by which a proxy or load balancer says that it passed nothing on: Unavailable.
 4. The request was not written to its end: Unavailable.
-A code that is not in the table is temporary: bounded by the message's age, visible in `mailsluice queue`. Account
-trouble (paused, wrong credentials, missing set) is temporary as well, and no recipient expires because of it: an
-operator can mend it, a bounce can not be taken back. Sources: contracts of SES v1 and v2 (botocore models, developer
-guide "Amazon SES API errors").
+5. What SES refuses for good may be about one of several recipients: Split, and batches.py looks for the one.
+A code that nobody knows is temporary: bounded by the message's age, visible in `mailsluice queue`.
 """
 
 import html
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
+
+from worker.relay.refusals import meaning_of
+
+Scope = Literal["", "message", "account", "identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,17 @@ class Rejected:
 
     code: str
     reason: str
+    #: What it refuses: perhaps one recipient only; the content, so no recipient can have it; or the number of
+    #: addresses, which for a batch of at most 50 means those of the headers.
+    about: Literal["address", "content", "count"] = "address"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """SES refused the batch, and some of its recipients may get the message in another one."""
+
+    code: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,7 @@ class Throttled:
 
     code: str
     reason: str
+    is_daily: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +63,10 @@ class Unavailable:
 
     code: str
     reason: str
-    #: Nothing of this account is sent until an operator acts: paused, credentials, clock, configuration set.
-    blames_account: bool = False
+    #: Whose matter it is. "": SES or the way to it is out of order. account: nothing of this account is sent until
+    #: an operator acts. identity: this sender is not verified. message: a code that nobody knows, so only this
+    #: message waits for it.
+    scope: Scope = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,65 +77,12 @@ class Unknown:
     reason: str
 
 
-Outcome = Accepted | Rejected | Throttled | Unavailable | Unknown
-_Kind = Literal["rejected", "throttled", "unavailable", "account"]
-_KINDS: dict[_Kind, Callable[[str, str], Rejected | Throttled | Unavailable]] = {
-    "rejected": Rejected,
-    "throttled": Throttled,
-    "unavailable": Unavailable,
-    "account": lambda code, reason: Unavailable(code, reason, blames_account=True),
-}
-
-CODES: dict[str, _Kind] = {
-    # the message or its batch: v1, then v2
-    "MessageRejected": "rejected",
-    "InvalidParameterValue": "rejected",
-    "InvalidParameterCombination": "rejected",
-    "MissingParameter": "rejected",
-    "BadRequestException": "rejected",
-    "MessageRejectedException": "rejected",
-    # too fast, or enough for today
-    "Throttling": "throttled",
-    "ThrottlingException": "throttled",
-    "TooManyRequestsException": "throttled",
-    "LimitExceeded": "throttled",
-    "LimitExceededException": "throttled",
-    # the account, an operator has to act
-    "NoCredentials": "account",  # ours: there was nothing to sign with
-    "AccountSendingPausedException": "account",
-    "AccountSuspendedException": "account",
-    "SendingPausedException": "account",
-    "ConfigurationSetDoesNotExist": "account",
-    "ConfigurationSetSendingPausedException": "account",
-    "MailFromDomainNotVerifiedException": "account",
-    "NotFoundException": "account",
-    "AccessDenied": "account",
-    "AccessDeniedException": "account",
-    "ExpiredToken": "account",
-    "ExpiredTokenException": "account",
-    "IncompleteSignature": "account",
-    "InvalidClientTokenId": "account",
-    "MissingAuthenticationToken": "account",
-    "OptInRequired": "account",
-    "RequestExpired": "account",
-    "SignatureDoesNotMatch": "account",
-    "UnrecognizedClientException": "account",
-    # SES itself
-    "InternalFailure": "unavailable",
-    "InternalServerError": "unavailable",
-    "ServiceUnavailable": "unavailable",
-}
-
-# (code, beginning of the text) for codes with two meanings.
-TEXTS: dict[tuple[str, str], _Kind] = {
-    ("MessageRejected", "Sending paused for this account"): "account",
-    ("MessageRejected", "Sending suspended for this account"): "account",
-}
+Outcome = Accepted | Rejected | Split | Throttled | Unavailable | Unknown
 
 # Answers of proxies and load balancers that say "not here": the request did not reach SES.
 _NOT_PASSED_ON = {301, 302, 307, 308, 503}
 
-_MAX_REASON_CHARACTERS = 500
+MAX_REASON_CHARACTERS = 500
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z._-]{1,120}")
 
 
@@ -132,7 +94,7 @@ def of_answer(status: int, error_type: str, body: bytes) -> Outcome:
         if _MESSAGE_ID.fullmatch(ses_message_id):
             return Accepted(ses_message_id)
         return Unknown("BadAnswer", "HTTP 200 without SES's message id")
-    code, reason = _code_and_reason(error_type, values, body)
+    code, reason = code_and_reason(error_type, values, body)
     if code:
         return of_code(code, reason)
     if status in _NOT_PASSED_ON or 400 <= status < 500:
@@ -140,15 +102,22 @@ def of_answer(status: int, error_type: str, body: bytes) -> Outcome:
     return Unknown(f"HTTP{status}", f"HTTP {status} without SES's answer")
 
 
-def of_code(code: str, reason: str) -> Outcome:
-    """The outcome of an error code and its text."""
-    for (known, beginning), kind in TEXTS.items():
-        if code == known and reason.startswith(beginning):
-            return _KINDS[kind](code, reason)
-    return _KINDS[CODES.get(code, "unavailable")](code, reason)
+def of_code(code: str, reason: str) -> Rejected | Throttled | Unavailable:
+    """The outcome of an error code and its text; the HTTP status adds nothing to them."""
+    match meaning_of(code, reason).kind:
+        case "address" | "content" | "count" as about:
+            return Rejected(code, reason, about)
+        case "rate":
+            return Throttled(code, reason)
+        case "daily quota":
+            return Throttled(code, reason, is_daily=True)
+        case "account" | "identity" | "message" as scope:
+            return Unavailable(code, reason, scope)
+        case "ses":
+            return Unavailable(code, reason)
 
 
-def _code_and_reason(error_type: str, values: dict[str, Any], body: bytes) -> tuple[str, str]:
+def code_and_reason(error_type: str, values: dict[str, Any], body: bytes) -> tuple[str, str]:
     """v2 has the code in a header (`Name:http://…`), or as `code` or `__type`; v1 has elements."""
     if code := error_type or _member(values, "code", "__type"):
         return _shown(code.partition(":")[0].rpartition("#")[2]), _shown(_member(values, "message", "Message"))
@@ -181,4 +150,4 @@ def _shown(text: str) -> str:
     line = " ".join(text.split())
     if not line.isprintable():
         line = "".join(character for character in line if character.isprintable())
-    return line[:_MAX_REASON_CHARACTERS]
+    return line[:MAX_REASON_CHARACTERS]

@@ -1,8 +1,8 @@
-"""The one SES call: exactly one HTTP request, and an outcome for everything that can happen to it.
+"""The one SES call of a route: exactly one HTTP request, and an outcome for everything that can happen to it.
 
 aioboto3 gives endpoint, region and credentials, as the AWS environment says; body, signature and HTTP are ours,
-because this call is the cost of the whole relay (bench/README.md has the figures). Nothing here raises for what the
-network or SES does.
+because this call is the cost of the whole relay (bench/README.md has the figures). A send raises nothing for what the
+network or SES does; `ask` is for questions about the account, which cost nothing and may fail.
 
 Theory of operation
 1. aiohttp repeats idempotent methods only, and follows no redirect here: a POST is written once or not at all.
@@ -22,20 +22,20 @@ import select
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
-from config.aws_clients import aws_session
-from config.settings import RelaySettings
-from worker.relay.credentials import REFUSED_CODES, CredentialSource, NoCredentials
-from worker.relay.endpoint import Endpoint, make_endpoint, region_of, tls_context
+from config.errors import TryLater
+from config.settings import RelaySettings, RouteSettings
+from worker.relay.credentials import REFUSED_CODES, NoCredentials, source_for
+from worker.relay.endpoint import Endpoint, endpoints_for, tls_context
 from worker.relay.outcomes import Accepted, Outcome, Unavailable, Unknown, of_answer, of_code
 from worker.relay.signature import signed_headers
-from worker.relay.wire import V2_PATH, Call, v1_body, v2_body
+from worker.relay.wire import Call, v1_body, v2_body
 
 _KEEP_ALIVE_SECONDS = 5
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -43,8 +43,7 @@ _PIECE_BYTES: Final = 256 * 1024
 # A call may take longer by the time that its body needs on a line as slow as this.
 _SLOWEST_BYTES_PER_SECOND = 250_000
 _MAX_STALE_CONNECTIONS = 5
-# A client made for its endpoint alone: missing or broken keys must not stop the worker there.
-_UNUSED_KEYS = {"aws_access_key_id": "unused", "aws_secret_access_key": "unused"}
+_FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
 _NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
@@ -109,28 +108,30 @@ def _is_closed_by_server(writer: AbstractStreamWriter) -> bool:
     return bool(poll.poll(0))
 
 
-class SesClient:
-    """Sends batches. Build it on the event loop, `await open()`, `await close()`."""
+class NoAnswer(TryLater):
+    """A question to SES brought no answer."""
 
-    def __init__(self, settings: RelaySettings, *, concurrent_calls: int) -> None:
+
+class SesClient:
+    """Sends the batches of one route. Build it on the event loop, `await open()`, `await close()`."""
+
+    def __init__(self, settings: RelaySettings, *, concurrent_calls: int, route: RouteSettings | None = None) -> None:
         self._settings = settings
+        self._route = route or RouteSettings(region=settings.region)
         #: Held around intent and call, so that no recorded attempt waits for its turn.
         self.slots = asyncio.Semaphore(concurrent_calls)
         self._stack = AsyncExitStack()
         self._limits = aiohttp.ClientTimeout(
             total=settings.call_timeout_seconds, connect=settings.connect_timeout_seconds
         )
-        self._region = region_of(settings.region)
-        self._credentials = CredentialSource(lambda: aws_session(self._region))
 
     async def open(self) -> None:
         """Resolves the endpoints and opens the connection pool. Raises botocore's errors."""
-        session = aws_session(self._region)
-        self._v1 = make_endpoint(await _base_url(session, "ses"), "/")
-        self._v2 = make_endpoint(await _base_url(session, "sesv2"), V2_PATH)
-        authorities_file = session._session.get_config_variable("ca_bundle")  # noqa: SLF001 - aioboto3 has no way to ask
+        endpoints = await endpoints_for(self._route)
+        self._v1, self._v2, self._region = endpoints.v1, endpoints.v2, endpoints.region
+        self._credentials = source_for(self._route, self._region)
         connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ssl=tls_context(authorities_file)
+            limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ssl=tls_context(endpoints.authorities_file)
         )
         self._http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
@@ -155,9 +156,7 @@ class SesClient:
         except NoCredentials as error:
             return of_code("NoCredentials", str(error))
         endpoint, kind, body = (
-            (self._v1, "application/x-www-form-urlencoded; charset=utf-8", v1_body(call))
-            if call.is_for_v1
-            else (self._v2, "application/json", v2_body(call))
+            (self._v1, _FORM, v1_body(call)) if call.is_for_v1 else (self._v2, "application/json", v2_body(call))
         )
         headers = signed_headers(
             endpoint.host, endpoint.path, {"content-type": kind}, body, credentials, self._region, datetime.now(UTC)
@@ -166,6 +165,30 @@ class SesClient:
         if not isinstance(outcome, Accepted) and outcome.code in REFUSED_CODES:
             self._credentials.refused()
         return outcome
+
+    async def ask(self, action: str) -> tuple[int, bytes]:
+        """The answer to a question without parameters (v1 Query). Raises NoAnswer or NoCredentials."""
+        credentials = await self._credentials.current()
+        endpoint, body = self._v1, f"Action={action}&Version=2010-12-01".encode()
+        headers = signed_headers(
+            endpoint.host, endpoint.path, {"content-type": _FORM}, body, credentials, self._region, datetime.now(UTC)
+        )
+        try:
+            async with self._http.post(
+                endpoint.url,
+                data=body,
+                headers=headers,
+                proxy=endpoint.proxy,
+                allow_redirects=False,
+                timeout=self._limits,
+            ) as answer:
+                status, text = answer.status, await _read(answer.content)
+        except _NETWORK_ERRORS as error:
+            raise NoAnswer("SES cannot be reached", detail=str(error) or type(error).__name__) from error
+        outcome = of_answer(status, "", text)
+        if not isinstance(outcome, Accepted) and outcome.code in REFUSED_CODES:
+            self._credentials.refused()
+        return status, text
 
     async def _post_once(
         self, endpoint: Endpoint, headers: dict[str, str], body: bytes, may_send: Callable[[], bool]
@@ -209,11 +232,6 @@ class SesClient:
             connect=self._settings.connect_timeout_seconds,
             sock_read=answer_seconds,  # counted from the end of the body
         )
-
-
-async def _base_url(session: Any, service: str) -> str:
-    async with session.client(service, **_UNUSED_KEYS) as client:
-        return str(client.meta.endpoint_url)
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

@@ -54,7 +54,7 @@ def signed_headers(  # noqa: PLR0917 - each is a part of the request
     return signed
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # a few for each route
 def _signing_key(secret_key: str, date: str, region: str) -> bytes:
     key = f"AWS4{secret_key}".encode()
     for part in (date, region, "ses", "aws4_request"):

@@ -1,27 +1,28 @@
-"""Last step: the end of the message, or when it is tried again. Also what happens when a step failed."""
+"""Last step: the end of the message, or where it waits for what. Also what happens when a step failed.
+
+What still waits goes where its delay says: due (the worker stops), to its lane (the route decides when), parked (by
+itself, longer with every round), held (an operator decides). When nobody waits but recipients whose call ended without
+an answer, the message waits for SES's own event of that call, or is held.
+"""
 
 from typing import Literal
 
 from config.errors import TryLater
 from sending_events.records import EventRecord
-from spool.states import ACCOUNT_TROUBLE, IN_DOUBT, RecipientState
-from worker.relay.relay import STOPPING
+from spool.states import AWAITS_EVENT, IN_DOUBT, IN_LANE, RecipientState
+from worker.steps.doubts import seconds_until_settled
 from worker.tools import Tools
-from worker.work import LeaseLost, Stop, Work, age_seconds, write
+from worker.work import Delay, LeaseLost, Stop, Work, age_seconds, write
 
 
 async def finish(work: Work, tools: Tools) -> Stop:
     """Writes what is left and moves the message. Raises LeaseLost."""
     tools.failpoints.reached("relay.after_outcome")
-    if work.delay_reason == STOPPING:
-        await write(work, tools, to="due")
-        return Stop("due")
-    if work.message.indexes(RecipientState.WAITING):
-        return await _park(work, tools)
-    if work.message.indexes(RecipientState.UNKNOWN):
-        await write(work.learnt(work.message, held_messages=1), tools, to="held", reason=IN_DOUBT)
-        tools.log.warning("message.held", reason=IN_DOUBT)
-        return Stop("held")
+    if RecipientState.WAITING in work.message.states:
+        assert work.delay is not None, "the relay says why somebody waits"
+        return await _MOVES[work.delay.to](work, work.delay, tools)
+    if RecipientState.UNKNOWN in work.message.states:
+        return await _in_doubt(work, tools)
     await write(work.learnt(work.message, finished_messages=1), tools, to="done")
     tools.failpoints.reached("finish.after_settle")
     await tools.spool.forget_content(work.message)
@@ -29,23 +30,67 @@ async def finish(work: Work, tools: Tools) -> Stop:
     return Stop("done")
 
 
-async def _park(work: Work, tools: Tools) -> Stop:
-    """The rest waits: longer with every round, never past its end of life."""
-    message = work.message
-    rounds = message.rounds + 1
-    delay_seconds = tools.backoff.delay_seconds(rounds, tools.chance())
-    if not work.delay_reason.startswith(ACCOUNT_TROUBLE):  # for which nobody expires
+async def _put_back(work: Work, _: Delay, tools: Tools) -> Stop:
+    await write(work, tools, to="due")
+    return Stop("due")
+
+
+async def _queue(work: Work, delay: Delay, tools: Tools) -> Stop:
+    """To its lane; it wakes by itself only to expire, and never again once it was spared that."""
+    left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools)
+    work = _deferred(work, delay, tools, 0)
+    await write(work, tools, to="lane", after_seconds=max(0.0, left_seconds + 0.5), reason=IN_LANE)
+    tools.gate_wanted.set()
+    if delay.told:
+        waiting = len(work.message.indexes(RecipientState.WAITING))
+        tools.log.info("message.parked", reason=delay.told, lane=work.seat and work.seat.lane, recipients=waiting)
+    return Stop("lane")
+
+
+async def _park(work: Work, delay: Delay, tools: Tools) -> Stop:
+    """The rest waits by itself: longer with every round, never past its end of life."""
+    message, after_seconds = work.message, delay.after_seconds
+    rounds = message.rounds if after_seconds is not None else message.rounds + 1
+    if after_seconds is None:
+        after_seconds = tools.backoff.delay_seconds(rounds, tools.chance())
         left_seconds = max(0.5, tools.settings.relay.max_age_seconds - age_seconds(work, tools) + 0.5)
-        delay_seconds = min(delay_seconds, left_seconds)
-    waiting = message.indexes(RecipientState.WAITING)
-    next_at_ms = tools.now_ms() + int(delay_seconds * 1000)
-    event = EventRecord(
-        "deferred", message.message_id, tools.now_ms(), waiting, reason=work.delay_reason, next_at_ms=next_at_ms
-    )
-    work = work.learnt(message, events=(event.encode(),), deferred_recipients=len(waiting))
-    await write(work, tools, to="parked", after_seconds=delay_seconds, reason=work.delay_reason, rounds=rounds)
-    tools.log.info("message.parked", reason=work.delay_reason, seconds=round(delay_seconds, 1), recipients=len(waiting))
+        after_seconds = min(after_seconds, left_seconds)
+    work = _deferred(work, delay, tools, tools.now_ms() + int(after_seconds * 1000))
+    await write(work, tools, to="parked", after_seconds=after_seconds, reason=delay.reason, rounds=rounds)
+    waiting = len(message.indexes(RecipientState.WAITING))
+    tools.log.info("message.parked", reason=delay.reason, seconds=round(after_seconds, 1), recipients=waiting)
     return Stop("parked")
+
+
+async def _hold(work: Work, delay: Delay, tools: Tools) -> Stop:
+    await write(work.learnt(work.message, held_messages=1), tools, to="held", reason=delay.reason)
+    tools.log.warning("message.held", reason=delay.reason)
+    return Stop("held")
+
+
+_MOVES = {"due": _put_back, "lane": _queue, "parked": _park, "held": _hold}
+
+
+async def _in_doubt(work: Work, tools: Tools) -> Stop:
+    """Nobody waits but those who may have the message already."""
+    if tools.settings.unknown_policy != "confirm":
+        return await _hold(work, Delay("held", IN_DOUBT), tools)
+    after_seconds = seconds_until_settled(work.message, tools)
+    await write(work, tools, to="parked", after_seconds=after_seconds, reason=AWAITS_EVENT)
+    tools.log.info("message.parked", reason=AWAITS_EVENT, seconds=round(after_seconds, 1))
+    return Stop("parked")
+
+
+def _deferred(work: Work, delay: Delay, tools: Tools, next_at_ms: int) -> Work:
+    """The event of a delay that is told; whoever only waits for its turn tells nothing."""
+    if not delay.told:
+        return work
+    message = work.message
+    waiting = message.indexes(RecipientState.WAITING)
+    event = EventRecord(
+        "deferred", message.message_id, tools.now_ms(), waiting, reason=delay.told, next_at_ms=next_at_ms
+    )
+    return work.learnt(message, events=(event.encode(),), deferred_recipients=len(waiting))
 
 
 async def give_back(work: Work, tools: Tools, step: str, error: TryLater) -> str:

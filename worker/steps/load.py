@@ -1,4 +1,4 @@
-"""First step: who is too old, the content, and the calls that an earlier holder of the message left behind.
+"""First step: the calls that an earlier holder of the message left behind, who is too old, and the content.
 
 An earlier holder may have died between intent and answer: the attempt is open, the call may or may not have been
 made. Or its answer came after its lease had gone: the attempt has an outcome, its recipients do not know of it yet.
@@ -6,26 +6,28 @@ made. Or its answer came after its lease had gone: the attempt has an outcome, i
 
 import dataclasses
 
-from sending_events.records import EventRecord
 from spool.records import Attempt
-from spool.states import Happening, RecipientState
+from spool.states import RecipientState
 from worker.relay.note import note, outcome_of
-from worker.relay.outcomes import Accepted, Outcome, Unavailable, Unknown
+from worker.relay.outcomes import Accepted, Outcome, Unknown
+from worker.steps.doubts import settle_doubts
+from worker.steps.expiry import expire
 from worker.tools import Tools
-from worker.work import Continue, Stop, Work, age_seconds, write
+from worker.work import Continue, Stop, Work, write
 
 NOT_RECORDED = Unknown("NotRecorded", "the worker ended, or a step failed, before SES's answer was recorded")
 
 
 async def load(work: Work, tools: Tools) -> Continue | Stop:
-    """Raises ContentUnavailable when the content is needed and cannot be had."""
+    """Raises ContentUnavailable when the content is needed and cannot be had, and StoreUnavailable."""
     left_behind = _left_behind(work)
     for attempt, outcome in left_behind:
         work = note(work, attempt, outcome, tools)
-    work = expired(dataclasses.replace(work, delay_reason=""), tools)
+    work = await settle_doubts(dataclasses.replace(work, delay=None), tools)
+    work = await expire(work, tools)
     if left_behind:
         work = await write(work, tools)
-    if not work.message.indexes(RecipientState.WAITING):
+    if RecipientState.WAITING not in work.message.states:
         return Continue(work)
     return Continue(dataclasses.replace(work, content=await tools.spool.content_of(work.message)))
 
@@ -47,24 +49,4 @@ def _latest(work: Work, attempt: Attempt) -> Attempt:
     return max(
         (one for one in work.message.attempts if set(one.recipients) & set(attempt.recipients)),
         key=lambda one: one.number,
-    )
-
-
-def _is_account_to_blame(work: Work) -> bool:
-    """Whether the last call failed for account trouble: an operator's matter, for which nobody gets a bounce."""
-    last = outcome_of(work.message.attempts[-1]) if work.message.attempts else None
-    return isinstance(last, Unavailable) and last.blames_account
-
-
-def expired(work: Work, tools: Tools) -> Work:
-    """Gives up the waiting recipients of a message that is older than relay.max_age_seconds."""
-    age = age_seconds(work, tools)
-    too_old = work.message.indexes(RecipientState.WAITING)
-    if not too_old or age <= tools.settings.relay.max_age_seconds or _is_account_to_blame(work):
-        return work
-    tools.log.warning("recipient.expired", recipients=len(too_old), age_seconds=int(age))
-    reason = f"not sent within {tools.settings.relay.max_age_seconds / 3600:g} hours"
-    event = EventRecord("expired", work.message.message_id, tools.now_ms(), too_old, reason=reason)
-    return work.learnt(
-        work.message.having(too_old, Happening.EXPIRED), events=(event.encode(),), expired_recipients=len(too_old)
     )

@@ -45,6 +45,10 @@ def _failure(work: Work, index: int) -> Failure:
     address = message.recipients[index]
     if message.states[index] is RecipientState.EXPIRED:
         return Failure(address, "4.4.7", "it could not be sent in time")
-    refusals = [one for one in message.attempts if index in one.recipients and one.outcome == "rejected"]
-    code, reason = (refusals[-1].code, refusals[-1].reason) if refusals else ("", "")
-    return Failure(address, "5.0.0", f"Amazon SES refused it: {code} {reason}".strip())
+    why = max(
+        (one for one in message.attempts if one.outcome in {"rejected", "split"}),
+        key=lambda one: (index in one.recipients, one.outcome == "rejected", one.number),
+        default=None,
+    )
+    said = f"{why.code} {why.reason}".strip() if why else ""
+    return Failure(address, "5.0.0", f"Amazon SES refused it: {said}")

@@ -5,12 +5,15 @@ import pytest
 from aws_api.health import judged_health, silent_health
 from spool.figures import Figures, Worker
 from spool.safety import NO_ANSWER, UNCHECKED, SafetyReport
+from spool.sending_quota import Pause, Trouble
 from spool.states import Place
-from tests.figures_at_rest import NOW_MS, SAFE, WELL, figures
+from tests.figures_at_rest import NOW_MS, SAFE, WELL, a_route, figures
 
 UNSAFE = SafetyReport(is_safe=False, is_full=False, problems=("AOF is off.",))
 FULL = SafetyReport(is_safe=True, is_full=True, problems=("Memory is full.",))
 WEAK = dataclasses.replace(SAFE, problems=("A crash can lose mail.",))
+PAUSED = Trouble("AccountSendingPausedException", "", NOW_MS - 60_000, NOW_MS + 5000, is_account=True)
+AWAY = Trouble("ClientConnectorError", "no route to host", NOW_MS - 60_000, NOW_MS + 5000, is_account=False)
 QUIET_WORKER = Worker("w", NOW_MS, NOW_MS - 900_000, NOW_MS - 300_000, claimed=0, active=0)
 
 
@@ -32,6 +35,9 @@ def test_safe_roomy_and_moving_is_healthy():
         (SAFE, figures(workers=())),
         (SAFE, figures(queues=None)),
         (SAFE, figures(longest_due_seconds=200.0, workers=(QUIET_WORKER,))),
+        (SAFE, figures(draining={"worker-1": NOW_MS})),
+        (SAFE, figures(routes=(a_route(trouble=PAUSED),))),
+        (SAFE, figures(routes=(a_route(trouble=AWAY),))),
     ],
 )
 def test_anything_that_stops_mail_is_unhealthy_with_a_sentence(report: SafetyReport, seen: Figures):
@@ -62,3 +68,29 @@ def test_a_silent_server_is_unsafe_now_whatever_the_last_check_said():
     assert health.problems == (NO_ANSWER,)
     assert health.figures["spool"]["is_safe"] is False
     assert silent_health(UNSAFE).problems == UNSAFE.problems
+
+
+def test_a_route_in_trouble_is_told_in_words_with_the_next_probe():
+    [problem] = judged_health(SAFE, figures(routes=(a_route(trouble=PAUSED),)), stall_seconds=120).problems
+    assert "Route default: SES refuses the account, AccountSendingPausedException" in problem
+    assert "next probe in 5.00 s" in problem
+    health = judged_health(SAFE, figures(routes=(a_route(trouble=AWAY),)), stall_seconds=120)
+    assert "SES cannot be reached" in health.problems[0]
+    assert health.figures["routes"]["default"]["trouble"] == "ClientConnectorError"
+
+
+def test_the_end_of_the_quota_and_a_pause_are_said_and_no_failure():
+    pause = Pause("user:app@example.com", NOW_MS + 60_000, NOW_MS, "a secret", "somebody@here")
+    route = a_route(daily_ended=True, next_slot_at_ms=NOW_MS + 600_000)
+    health = judged_health(SAFE, figures(routes=(route,), pauses=(pause,)), stall_seconds=120)
+    assert health.is_ok
+    assert health.notes == (
+        "Paused: user (see mailsluice queue), until 22:14 UTC.",
+        "Route default: the daily quota is used up, next slot 22:23 UTC; 0 recipients wait.",
+    )
+
+
+def test_limits_that_are_only_assumed_are_said():
+    route = a_route(is_fallback=True, quota_error="AccessDenied")
+    [note] = judged_health(SAFE, figures(routes=(route,)), stall_seconds=120).notes
+    assert "(AccessDenied), 14 recipients/s are assumed" in note

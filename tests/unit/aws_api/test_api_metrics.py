@@ -5,9 +5,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from aws_api.metrics import COUNTERS, DURATIONS, LABELLED_COUNTERS, exposition
 from spool.figures import Backlog, Figures
 from spool.safety import SafetyReport
+from spool.sending_quota import LaneView, Pause, Trouble
 from spool.states import Place
 from spool.tally import Histogram
-from tests.figures_at_rest import SAFE, WELL, figures
+from tests.figures_at_rest import NOW_MS, SAFE, WELL, a_route, figures
 
 
 def scraped(seen: Figures = WELL, report: SafetyReport = SAFE) -> dict[tuple[str, ...], float]:
@@ -111,3 +112,35 @@ def test_destinations_workers_and_queues_are_counted():
 
 def test_a_broker_without_an_answer_leaves_its_queues_out():
     assert not [key for key in scraped(dataclasses.replace(WELL, queues=None)) if "celery_queue" in key[0]]
+
+
+def test_a_route_has_its_limits_its_use_and_its_lanes():
+    lanes = {"express": LaneView(100), "bulk": LaneView(80, 3, 120)}
+    trouble = Trouble("Throttling", "", NOW_MS, NOW_MS, is_account=True)
+    found = scraped(figures(routes=(a_route(lanes=lanes, factor=0.7, trouble=trouble, daily_ended=True),)))
+    assert found["mailsluice_route_max_send_rate", "default"] == 14
+    assert found["mailsluice_route_effective_rate", "default"] == 13.86
+    assert found["mailsluice_route_rate_factor", "default"] == 0.7
+    assert found["mailsluice_route_daily_used_recipients", "default"] == 1204
+    assert found["mailsluice_route_daily_limit_recipients", "default"] == 50_000
+    assert found["mailsluice_route_daily_quota_ended", "default"] == 1
+    assert found["mailsluice_route_breaker_open", "default"] == 1
+    assert found["mailsluice_route_limits_age_seconds", "default"] == 20
+    assert found["mailsluice_lane_messages", "bulk", "default"] == 3
+    assert found["mailsluice_lane_recipients", "bulk", "default"] == 120
+    assert found["mailsluice_lane_recipients", "express", "default"] == 0
+
+
+def test_what_ses_never_told_is_absent_and_no_limit_is_infinite():
+    route = a_route(max_send_rate=None, fetched_at_ms=0, rate=float("inf"), daily_limit=float("inf"))
+    found = scraped(figures(routes=(route,)))
+    assert ("mailsluice_route_max_send_rate", "default") not in found
+    assert ("mailsluice_route_limits_age_seconds", "default") not in found
+    assert found["mailsluice_route_effective_rate", "default"] == float("inf")
+    assert found["mailsluice_route_daily_limit_recipients", "default"] == float("inf")
+
+
+def test_pauses_and_drains_are_counted():
+    found = scraped(figures(pauses=(Pause("all"), Pause("lane:bulk"), Pause("lane:x")), draining={"worker-1": 1}))
+    assert [found["mailsluice_pauses", kind] for kind in ("all", "route", "lane", "user", "domain")] == [1, 0, 2, 0, 0]
+    assert found["mailsluice_workers_draining",] == 1

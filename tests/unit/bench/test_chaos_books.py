@@ -77,6 +77,12 @@ def test_a_second_copy_after_a_call_without_an_answer_is_explained():
     assert (books.duplicates, books.unexplained, books.problems) == (1, 0, [])
 
 
+def test_a_second_copy_after_a_call_without_an_answer_is_unexplained_where_it_had_to_be_confirmed():
+    ledger = [a_call(), a_call()]
+    books = balance([a_sending()], [a_message(outcomes=("unknown", "accepted"))], ledger, [], may_resend=False)
+    assert (books.duplicates, books.unexplained) == (1, 1)
+
+
 def test_a_second_copy_after_a_try_without_an_answer_is_explained():
     messages = [a_message(), a_message(message_id=SECOND)]
     books = balance([a_sending(tries=2, doubtful=1)], messages, [a_call(), a_call(message_id=SECOND)], [])

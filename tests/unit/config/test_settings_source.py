@@ -20,6 +20,23 @@ PARTICULAR: dict[tuple[str, str], tuple[str, Any]] = {
         [ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")],
     ),
     ("events", "destinations"): (" log ,file,", ["log", "file"]),
+    ("api", "admin_token"): ("0123456789abcdef",) * 2,
+    ("simulator", "verified_identities"): ("a@example.com, example.org", ["a@example.com", "example.org"]),
+    ("feedback", "simulator_url"): ("http://127.0.0.1:2581",) * 2,
+    ("relay", "from_aliases"): (
+        "app@example.com = app@verified.example, b@x=c@y",
+        {"app@example.com": "app@verified.example", "b@x": "c@y"},
+    ),
+    ("relay", "fence_allowed"): (
+        "me@example.com, example.org, *.example.net",
+        ["me@example.com", "example.org", "*.example.net"],
+    ),
+    ("relay", "fence_redirect_to"): ("tester@example.com",) * 2,
+    # The order of the lanes is the order of writing.
+    ("lanes", "shares"): ("express = 100, news=30, bulk=60", {"express": 100, "news": 30, "bulk": 60}),
+    ("lanes", "default"): ("bulk", "bulk"),
+    ("lanes", "by_user"): ("newsletter=bulk, shop=express", {"newsletter": "bulk", "shop": "express"}),
+    ("lanes", "weights"): ("shop=2, app@example.com=0.5", {"shop": 2.0, "app@example.com": 0.5}),
     # A pair that belongs together.
     ("smtp", "tls_certificate_file"): ("/x/c.pem", Path("/x/c.pem")),
     ("smtp", "tls_key_file"): ("/x/k.pem", Path("/x/k.pem")),

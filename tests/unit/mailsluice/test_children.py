@@ -20,20 +20,22 @@ def table(options: UpOptions | None = None, **settings: dict[str, Any]) -> dict[
 
 
 def test_everything_is_started_by_default() -> None:
-    assert list(table()) == ["redis", "gateway", "api", "simulator", "worker", "flower"]
+    assert list(table()) == ["redis", "gateway", "api", "simulator", "worker", "feedback", "flower"]
 
 
 def test_what_needs_the_store_waits_for_it() -> None:
     children = table()
     assert {name for name, child in children.items() if child.needs == ("redis",)} == {
-        *("gateway", "api", "worker", "flower")
+        *("gateway", "api", "worker", "feedback", "flower")
     }
     assert all(child.needs == () for child in table(redis={"url": "redis://elsewhere"}).values())
 
 
 def test_doors_stop_first_and_the_store_last() -> None:
     waves = {name: child.stop_wave for name, child in table().items()}
-    assert sorted(waves, key=waves.__getitem__) == ["gateway", "api", "worker", "flower", "simulator", "redis"]
+    assert sorted(waves, key=waves.__getitem__) == [
+        *("gateway", "api", "worker", "feedback", "flower", "simulator", "redis")
+    ]
     assert waves["gateway"] == waves["api"]
 
 
@@ -59,8 +61,25 @@ def test_a_gateway_of_several_is_of_the_single_form() -> None:
 
 def test_with_aws_there_is_no_simulator_and_the_environment_is_unchanged() -> None:
     children = table(UpOptions(has_simulator=False))
-    assert "simulator" not in children
+    assert not {"simulator", "feedback"} & children.keys()
     assert children["worker"].environ == ENVIRON
+
+
+def test_with_the_simulator_its_events_settle_what_is_in_doubt() -> None:
+    children = table(simulator={"host": "0.0.0.0", "port": 4000})
+    for name in ("worker", "feedback", "api"):
+        assert children[name].environ["SLUICE_FEEDBACK_SIMULATOR_URL"] == "http://127.0.0.1:4000"
+
+
+def test_a_feed_that_the_operator_names_is_read_without_our_simulator_too() -> None:
+    children = table(UpOptions(has_simulator=False), feedback={"simulator_url": "http://elsewhere:2581"})
+    assert "feedback" in children
+    assert "SLUICE_FEEDBACK_SIMULATOR_URL" not in children["worker"].environ  # it has the same settings
+
+
+def test_the_store_is_asked_whose_it_is_before_anything_uses_it() -> None:
+    children = table()
+    assert [name for name, child in children.items() if child.check] == ["redis"]
 
 
 def test_only_the_worker_is_led_to_the_simulator() -> None:

@@ -16,13 +16,21 @@ COMMANDS = (
     "gateway",
     "api",
     "worker",
+    "feedback",
     "simulator",
     "redis",
     "flower",
     "show",
     "queue",
+    "pause",
+    "resume",
+    "drain",
+    "hold",
     "release",
+    "retry",
+    "cancel",
     "drop",
+    "environment",
     "settings",
     "user",
 )
@@ -58,6 +66,21 @@ def test_wrong_settings_are_a_message_and_exit_code_2(command: str, tmp_path: Pa
     assert "Traceback" not in said.stderr
 
 
+def test_without_a_source_of_events_feedback_says_what_is_missing(tmp_path: Path) -> None:
+    said = mailsluice("feedback", cwd=tmp_path)
+    assert said.returncode == 2
+    assert said.stdout == ""
+    assert "set [feedback] simulator_url (SLUICE_FEEDBACK_SIMULATOR_URL)" in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["Production", "a b", "x" * 33])
+def test_what_cannot_be_an_environments_name_is_refused(name: str, tmp_path: Path) -> None:
+    said = mailsluice("environment", "--rename", name, cwd=tmp_path)
+    assert said.returncode == 2
+    assert f"{name} is no name of an environment" in said.stderr
+
+
 def test_a_user_is_added_listed_and_removed_without_a_password_in_sight(tmp_path: Path) -> None:
     added = mailsluice("user", "add", "shop", "--allow", "example.com", "--password-stdin", cwd=tmp_path, stdin="pw\n")
     assert added.returncode == 0, added.stderr
@@ -91,6 +114,31 @@ def test_printed_settings_mark_changes_and_mask_passwords() -> None:
     assert "* port = 25" in lines
     assert "  max_recipients = 500" in lines
     assert "geheim" not in "\n".join(lines)
+
+
+def test_printed_settings_name_every_route_and_hide_its_secret() -> None:
+    keys = {"access_key_id": "AKIA", "secret_access_key": "geheim-geheim-geheim"}
+    settings = Settings.model_validate(
+        {
+            "api": {"admin_token": "geheim-geheim-geheim"},
+            "relay": {"region": "eu-west-1"},
+            "lanes": {"by_user": {"shop": "bulk", "a.b": "express"}},
+            "routes": {"main": keys, "other": {"region": "us-east-1"}},
+        }
+    )
+    text = settings_text(settings)
+    assert "geheim" not in text
+    assert '* admin_token = "***"' in text
+    assert '* by_user = { shop = "bulk", "a.b" = "express" }' in text
+    _, main, other = text.split("[routes.")
+    assert '* region = "eu-west-1"' in main
+    assert '* secret_access_key = "***"' in main
+    assert '* region = "us-east-1"' in other
+    assert '  secret_access_key = ""' in other
+
+
+def test_printed_settings_name_the_one_route_that_is_always_there() -> None:
+    assert "[routes.default]" in settings_text(Settings())
 
 
 def test_the_welcome_says_where_everything_is() -> None:
@@ -139,3 +187,26 @@ def test_who_has_tls_needs_only_a_user() -> None:
     smtp = {"allowed_networks": "", "auth_without_tls": True}
     text = welcome(Settings.model_validate({"smtp": smtp}), has_simulator=True, after_seconds=3)
     assert text.endswith("a first mail needs a user: make one with `mailsluice user add NAME`.\n\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("hold",), "name messages by their ids, or choose them by options"),
+        (("cancel", "id", "--sender", "a@b"), "not both"),
+        (("retry", "--state", "held"), "retry does nothing about held; allowed: parked"),
+        (("hold", "--older-than", "soon"), "must be a duration"),
+        (("pause", "--for", "0"), "for: must be more than nothing"),
+        (("pause", "--lane", "nosuch"), "there are: express, bulk"),
+        (("resume", "--route", "nosuch"), "there are: default"),
+        (("pause", "--domain", "a b"), "must be a recipient domain"),
+    ],
+)
+def test_what_an_operator_writes_wrong_is_told_before_anything_is_asked(
+    arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    said = mailsluice(*arguments, cwd=tmp_path)
+    assert said.returncode == 2
+    assert words in said.stderr
+    assert "does not answer" not in said.stderr
+    assert "Traceback" not in said.stderr

@@ -26,8 +26,13 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 VARIABLES = {variable_of(name, key) for name, section in sections().items() for key in section.model_fields}
 
 
+def with_defaults(text: str) -> str:
+    """As compose reads it when .env says nothing."""
+    return re.sub(r"\$\{\w+-([^}]*)\}", r"\1", text)
+
+
 def test_every_process_of_up_has_a_service() -> None:
-    assert set(SERVICES) == {"redis", "gateway", "api", "worker", "flower", "simulator"}
+    assert set(SERVICES) == {"redis", "gateway", "api", "worker", "feedback", "flower", "simulator"}
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -47,6 +52,13 @@ def test_every_command_works_outside_a_container(name: str) -> None:
 def test_every_celery_queue_has_a_consumer() -> None:
     options = [word for word in SERVICES["worker"]["command"] if word.startswith("--queues=")]
     assert options == [f"--queues={','.join(ALL_QUEUES)}"]
+
+
+def test_the_reader_of_events_is_there_exactly_where_the_workers_count_on_it() -> None:
+    name = "SLUICE_FEEDBACK_SIMULATOR_URL"
+    places = {SERVICES[one]["environment"][name] for one in ("worker", "api", "feedback")}
+    assert places == {"${SLUICE_FEEDBACK_SIMULATOR_URL-http://simulator:2581}"}
+    assert SERVICES["feedback"]["scale"] == "${FEEDBACK_PROCESSES-1}"
 
 
 def test_workers_can_be_scaled() -> None:
@@ -80,7 +92,10 @@ def test_the_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {name: value for service in OURS.values() for name, value in service["environment"].items()}
     in_image = dict(re.findall(r"\b(SLUICE_[A-Z0-9_]+)=(\S+)", DOCKERFILE))
     monkeypatch.chdir(os.devnull.rpartition("/")[0])
-    settings = load_settings(environ={**in_image, **{name: str(value) for name, value in environ.items()}})
+    settings = load_settings(
+        environ={**in_image, **{name: with_defaults(str(value)) for name, value in environ.items()}}
+    )
+    assert settings.unknown_policy == "confirm"
     assert settings.redis.url == "redis://redis:6379/0"
     assert str(settings.data.dir) == "/var/lib/mailsluice"
 

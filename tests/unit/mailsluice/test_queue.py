@@ -1,11 +1,13 @@
 import json
 
-from mailsluice.queue import Picture, advice, described, told
+from aws_api.admin.picture import Picture, advice, described
+from mailsluice.queue import told
 from spool.figures import Backlog, Figures
 from spool.safety import SafetyReport
-from spool.states import Place
+from spool.sending_quota import LaneView, Pause
+from spool.states import FAR_FUTURE_MS, IN_LANE, Place
 from spool.waits import Wait
-from tests.figures_at_rest import NOW_MS, SAFE, WELL, figures
+from tests.figures_at_rest import LIMITS, NOW_MS, SAFE, WELL, a_route, figures
 
 PARKED = Wait(Place.PARKED, "throttled", 1200, NOW_MS + 12_000, NOW_MS + 600_000, "id-1")
 HELD = Wait(Place.HELD, "workers lost", 2, NOW_MS - 3_600_000, NOW_MS - 60_000, "id-2")
@@ -15,7 +17,7 @@ UNSAFE = SafetyReport(is_safe=False, is_full=True, problems=("AOF is off.",))
 def picture(
     seen: Figures = WELL, *, waits: tuple[Wait, ...] = (), report: SafetyReport = SAFE, stall_seconds: float = 120
 ) -> Picture:
-    return Picture(seen, waits, report, stall_seconds)
+    return Picture(seen, waits, report, stall_seconds, {"default": LIMITS})
 
 
 def busy(**changed: object) -> Picture:
@@ -52,7 +54,7 @@ def test_held_messages_come_with_the_commands_that_help():
     [sentence] = advice(busy())
     assert "mailsluice show id-2" in sentence
     assert "mailsluice release" in sentence
-    assert "mailsluice drop" in sentence
+    assert "mailsluice cancel" in sentence
 
 
 def test_each_odd_thing_has_its_line():
@@ -83,7 +85,7 @@ def test_the_object_has_the_documented_fields():
     found = json.loads(json.dumps(described(busy(backlogs={"file": Backlog(7, 1.5)}))))
     assert set(found) == {
         *("waiting", "oldest_waiting_seconds", "places", "waits", "workers", "celery_queues", "events", "store"),
-        "advice",
+        *("advice", "notes", "routes", "pauses"),
     }
     assert found["waiting"] == 1221
     assert found["places"] == {"due": 3, "leased": 16, "parked": 1200, "held": 2}
@@ -102,3 +104,47 @@ def test_the_object_has_the_documented_fields():
     }
     assert found["store"]["is_safe"] is True
     assert len(found["advice"]) == 1
+
+
+def waiting(**changed: object) -> Picture:
+    """400 messages with 412 recipients wait in bulk until the daily quota has room."""
+    seen = {"express": LaneView(100), "bulk": LaneView(80, 400, 412, drained_at_ms=NOW_MS + 11_000_000)}
+    route = a_route(**{"lanes": seen, "daily_ended": True, "next_slot_at_ms": NOW_MS + 600_000, **changed})
+    places = {**WELL.places, Place.PARKED: 400}
+    wait = Wait(Place.PARKED, IN_LANE, 400, FAR_FUTURE_MS, FAR_FUTURE_MS, "id-3")
+    pauses = (Pause("route:other", 0, NOW_MS - 1000, "move \x1b[2J", "somebody@here"),)
+    draining = {"worker-1": NOW_MS - 1000}
+    return picture(figures(places=places, routes=(route,), pauses=pauses, draining=draining), waits=(wait,))
+
+
+def test_why_a_lane_waits_and_until_when_is_told():
+    text = told(waiting())
+    for part in (
+        "\n            400 waits for its turn, see the routes below\n",
+        "\nRoute default: 13.86 recipients/s (SES says 14/s); 1,204 recipients in 24 h of 50,000 (SES says so)\n",
+        "\n  lane bulk: 400 messages, 412 recipients wait for daily quota; next slot 22:23 UTC; drained by 01:16 UTC",
+        "\n  - Paused: route other, until mailsluice resume, by somebody@here: move \\x1b[2J; mailsluice resume",
+        "worker-1: works on 0, claimed 1,234, last 2.00 s ago, is being drained",
+    ):
+        assert part in text, part
+    assert "lane express" not in text
+
+
+def test_a_lane_that_waits_stands_in_the_object_with_its_words():
+    found = json.loads(json.dumps(described(waiting())))
+    [route] = found["routes"]
+    assert (route["name"], route["rate"], route["daily_limit"], route["daily_ended"]) == ("default", 13.86, 5e4, True)
+    assert route["next_slot_at"] == "2023-11-14T22:23:20.000Z"
+    express, bulk = route["lanes"]
+    assert (express["waits_for"], express["words"]) == (None, "")
+    assert (bulk["waits_for"], bulk["messages"], bulk["recipients"]) == ("daily quota", 400, 412)
+    assert bulk["words"].startswith("412 recipients wait for daily quota; next slot 22:23 UTC")
+    assert found["pauses"][0]["until"] is None
+    assert found["workers"][0]["draining_since"] == "2023-11-14T22:13:19.000Z"
+    assert len(found["notes"]) == 3
+
+
+def test_no_limit_is_null_in_the_object():
+    found = described(waiting(rate=float("inf"), daily_limit=float("inf")))
+    assert (found["routes"][0]["rate"], found["routes"][0]["daily_limit"]) == (None, None)
+    assert json.dumps(found, allow_nan=False)

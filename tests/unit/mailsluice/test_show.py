@@ -3,10 +3,13 @@ import json
 
 import pytest
 
-from mailsluice.show import described, told
-from mailsluice.wording import distance, escaped, many, span
+from aws_api.admin.story import Surroundings, described
+from aws_api.admin.wording import distance, escaped, many, span
+from mailsluice.show import told
 from spool.records import Attempt, Message
-from spool.states import Place, RecipientState
+from spool.sending_quota import LaneView, Pause, Seat
+from spool.states import FAR_FUTURE_MS, IN_LANE, Place, RecipientState
+from tests.figures_at_rest import a_route
 
 NOW = 1_700_000_000_000
 WAITING, SENT = RecipientState.WAITING, RecipientState.SENT
@@ -48,7 +51,7 @@ def test_the_object_has_the_documented_fields():
     assert set(described(MESSAGE)) == {
         *("message_id", "state", "reason", "until", "accepted_at", "size_bytes", "door", "user", "client_address"),
         *("helo", "header_message_id", "sender", "rounds", "failures", "crashes", "recipients", "batches"),
-        *("bounce_told", "rules"),
+        *("bounce_told", "rules", "lane", "route", "sender_key", "ahead", "waits_for", "is_hold_wanted"),
     }
 
 
@@ -203,3 +206,30 @@ def test_numbers_agree_with_their_nouns():
     assert many(1, "message") == "1 message"
     assert many(0, "message") == "0 messages"
     assert many(1200, "message") == "1,200 messages"
+
+
+IN_A_LANE = dataclasses.replace(
+    MESSAGE,
+    place=Place.PARKED,
+    reason=IN_LANE,
+    until_ms=FAR_FUTURE_MS,
+    seat=Seat("default", "bulk", "shop\x1b[2J", 2.0),
+)
+
+
+def test_a_message_in_a_lane_tells_what_its_lane_waits_for():
+    around = Surroundings({"default": a_route(lanes={"bulk": LaneView(80, 2, 3)})}, ahead=1)
+    text = told(IN_A_LANE, NOW, around)
+    assert "\n  state       parked: waits for its turn\n" in text
+    assert (
+        "\n  waits       lane bulk of route default: 3 recipients wait for their turn at 13.86 recipients/s\n" in text
+    )
+    assert "\n  turn        as sender shop\\x1b[2J (weight 2): 1 message of it before this one\n" in text
+    found = described(IN_A_LANE, around)
+    assert (found["lane"], found["route"], found["until"]) == ("bulk", "default", None)
+    assert found["waits_for"].startswith("lane bulk of route default: 3 recipients wait")
+
+
+def test_a_paused_sender_is_told_as_the_reason():
+    around = Surroundings({"default": a_route()}, (Pause("user:shop\x1b[2J", why="too much"),))
+    assert described(IN_A_LANE, around)["waits_for"] == "its sender is paused: too much"

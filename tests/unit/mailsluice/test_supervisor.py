@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
+from config.errors import Refused
 from mailsluice.child import Child, ChildState
 from mailsluice.supervisor import ChildFailed, Supervisor
 from tests.running import is_alive, wait_until
@@ -172,6 +173,32 @@ async def test_the_log_file_of_a_child_explains_its_failure_too(stage: Stage, tm
     stage.start(stage.child("store", "raise SystemExit(1)", log_file=log))
     with pytest.raises(ChildFailed, match="disk full"):
         await stage.ended()
+
+
+async def test_a_check_that_fails_ends_everything_with_its_own_words(stage: Stage) -> None:
+    async def check() -> None:
+        raise Refused("The spool belongs to somebody else.")
+
+    store = stage.child("store", POLITE, check=check)
+    stage.start(store, stage.child("worker", POLITE, needs=("store",)))
+    with pytest.raises(Refused, match=r"^The spool belongs to somebody else\.$"):
+        await stage.ended()
+    assert stage.words == ["store starts", "store stops"]  # and the worker never started
+
+
+async def test_a_check_is_made_once_and_not_after_a_crash(stage: Stage) -> None:
+    checks = 0
+
+    async def check() -> None:
+        nonlocal checks
+        checks += 1
+
+    await stage.start(stage.child("store", POLITE, check=check)).ready()
+    old_pid = stage.pid("store")
+    os.kill(old_pid, signal.SIGKILL)
+    await until(lambda: stage.states["store"].state == "ready" and stage.states["store"].pid not in {None, old_pid})
+    await stage.stopped()
+    assert checks == 1
 
 
 async def test_a_killed_child_comes_back(stage: Stage) -> None:

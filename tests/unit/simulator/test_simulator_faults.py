@@ -12,9 +12,9 @@ from simulator.faults import KINDS, Fault, Instead, WrongFaultError, first_hit, 
 ANY = ("bob@example.com",)
 
 
-def hits(fault: Fault, calls: int, destinations=ANY) -> list[bool]:
+def hits(fault: Fault, calls: int, destinations=ANY, source="ann@example.com") -> list[bool]:
     random = Random(1)
-    return [fault.hits_call(destinations, random) for _ in range(calls)]
+    return [fault.hits_call(source, destinations, random) for _ in range(calls)]
 
 
 def test_a_count_ends_it():
@@ -38,6 +38,14 @@ def test_a_recipient_is_matched_in_part_and_without_case():
     assert fault.matched == 1
 
 
+def test_a_sender_is_matched_like_a_recipient():
+    fault = Fault("reject", match_sender="News@", match_recipient="bob")
+    assert hits(fault, 1) == [False]
+    assert hits(fault, 1, source="news@example.com") == [True]
+    assert hits(fault, 1, ("carol@example.com",), source="news@example.com") == [False]
+    assert fault.matched == 1
+
+
 def test_a_probability_hits_about_that_often():
     assert 350 < sum(hits(Fault("throttle", probability=0.4), 1000)) < 450
     assert sum(hits(Fault("throttle", probability=0.0), 100)) == 0
@@ -45,9 +53,9 @@ def test_a_probability_hits_about_that_often():
 
 def test_the_first_fault_that_hits_decides():
     faults = [Fault("throttle", match_recipient="ann"), Fault("error_500"), Fault("paused")]
-    assert first_hit(faults, ANY, Random(1)) is faults[1]
+    assert first_hit(faults, "", ANY, Random(1)) is faults[1]
     assert [fault.hits for fault in faults] == [0, 1, 0]
-    assert first_hit([], ANY, Random(1)) is None
+    assert first_hit([], "", ANY, Random(1)) is None
 
 
 def test_every_kind_that_refuses_has_its_text_and_accepts_nothing():
@@ -78,6 +86,10 @@ def test_one_fault_or_a_list_is_read():
         ({"kind": "throttle", "probability": 1.5}, "probability must be"),
         ({"kind": "throttle", "after_calls": 0.5}, "after_calls must be"),
         ({"kind": "throttle", "match_recipient": 5}, "match_recipient must be"),
+        ({"kind": "throttle", "match_sender": []}, "match_sender must be"),
+        ({"kind": "refuse", "code": "<b>"}, "code must be"),
+        ({"kind": "refuse", "status": 200}, "status must be"),
+        ({"kind": "refuse", "text": None}, "text must be"),
         ([{"kind": "throttle"}] * 101, "At most 100"),
     ],
 )

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.limits import WINDOW_SECONDS, DailyQuota, SendingRate
+from simulator.limits import STEPS_PER_WINDOW, WINDOW_SECONDS, DailyQuota, RollingCount, SendingRate
 
 
 def test_a_call_larger_than_the_rate_passes_and_leaves_a_debt():
@@ -88,3 +88,36 @@ def test_a_call_passes_whole_while_any_quota_is_left():
     quota.take(50, 1.0)
     assert not quota.has_allowance(2.0)
     assert quota.sent_last_24_hours(2.0) == 249
+
+
+def test_a_short_window_ends_and_returns():
+    quota = DailyQuota(10, window_seconds=5)
+    quota.take(10, 100.0)
+    assert not quota.has_allowance(104.9)
+    assert quota.has_allowance(105.1)
+
+
+def test_a_window_made_short_forgets_what_is_older():
+    quota = DailyQuota(-1)
+    quota.take(3, 95.0)
+    quota.take(4, 104.0)
+    quota.change(-1, 5, 0, 104.5)
+    assert quota.sent_last_24_hours(104.5) == 7
+    assert quota.sent_last_24_hours(105.1) == 4
+    quota.take(5, 109.2)
+    assert quota.sent_last_24_hours(109.6) == 5
+    quota.change(-1, WINDOW_SECONDS, 0, 109.7)
+    quota.take(1, 109.8)
+    assert quota.sent_last_24_hours(120.0) == 6
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 50)), max_size=80), st.floats(0.1, 20))
+def test_a_rolling_count_is_right_to_a_step(calls, window_seconds):
+    count, now, sent = RollingCount(window_seconds), 1000.0, []
+    for pause, recipients in calls:
+        now += pause
+        held = count.add(recipients, now)
+        sent.append((now, recipients))
+        surely = sum(amount for at, amount in sent if at > now - window_seconds)
+        step_seconds = window_seconds / STEPS_PER_WINDOW
+        assert surely <= held <= sum(amount for at, amount in sent if at > now - window_seconds - 1.01 * step_seconds)

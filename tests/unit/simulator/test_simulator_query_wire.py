@@ -92,6 +92,6 @@ def test_no_body_breaks_the_reader(body):
 def test_error_texts_are_well_formed_xml(text):
     from xml.etree import ElementTree as ET
 
-    body = refused(INVALID, text).body
+    body = refused(Refused(INVALID, text, {"ConfigurationSetName": text})).body
     assert isinstance(body, bytes)
     assert ET.fromstring(body)[0][1].text == "InvalidParameterValue"

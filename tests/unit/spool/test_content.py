@@ -213,3 +213,21 @@ async def test_one_client_is_opened_for_many_operations_and_closed_once(bucket: 
     assert await contents.get(references[0]) == b"x", "it opens again when it is used again"
     await contents.close()
     assert len(closed) == 2
+
+
+async def test_a_mark_says_whose_the_contents_are_and_is_no_content(contents: ContentStore):
+    assert await contents.mark() == ""
+    await contents.set_mark("one")
+    await contents.set_mark("two")
+    assert await contents.mark() == "two"
+    assert contents.mark_place.endswith("/.spool-id")
+    assert await listed(contents) == {}
+
+
+async def test_a_mark_that_cannot_be_read_or_written_is_unavailable(tmp_path: Path):
+    (tmp_path / "file").touch()
+    folder = FolderContents(tmp_path / "file")
+    with pytest.raises(ContentUnavailable):
+        await folder.mark()
+    with pytest.raises(ContentUnavailable):
+        await folder.set_mark("one")

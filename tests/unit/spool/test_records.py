@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import uuid
 
 import orjson
 import pytest
@@ -18,7 +19,7 @@ attempts = st.builds(
     recipients=st.lists(st.integers(0, 9999), max_size=50).map(tuple),
     started_at_ms=st.integers(0, 2**50),
     worker=text,
-    outcome=st.sampled_from([None, "accepted", "rejected", "throttled", "unavailable", "unknown"]),
+    outcome=st.sampled_from([None, "accepted", "rejected", "throttled", "unavailable", "unknown", "split"]),
     ended_at_ms=st.none() | st.integers(0, 2**50),
     ses_message_id=text,
     code=text,
@@ -51,7 +52,9 @@ def test_an_id_has_the_form_of_sess_own_and_sorts_by_time():
     assert len(set(ids)) == 1000
     assert all(re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-000000", one) for one in ids)
     assert all(is_message_id(one) for one in ids)
-    assert [one[:16] for one in ids] == sorted(one[:16] for one in ids)
+    assert ids == sorted(ids), "those of one millisecond too"
+    assert all(uuid.UUID(one[17:53]).version == 4 for one in ids)
+    assert all(int(one[17:22], 16) < 1_000_000 for one in ids)
 
 
 @given(attempts)
@@ -73,6 +76,7 @@ def test_a_fresh_message_has_no_past():
     assert (found.place, found.states) == (Place.DUE, (RecipientState.WAITING,) * 2)
     assert (found.rounds, found.failures, found.crashes, found.attempts, found.told) == (0, 0, 0, (), frozenset())
     assert (found.content, found.reason, found.until_ms) == (None, "", 0)
+    assert (found.turn, found.turn_at, found.seat, found.is_hold_wanted, found.kept_ms) == (0, "", None, False, 0)
 
 
 def test_attempts_are_in_the_order_of_their_numbers():

@@ -42,9 +42,9 @@ def test_acceptance_is_never_forgotten():
     assert all(after(state, H.ACCEPTED) is S.SENT for state in S if not state.is_final)
 
 
-def test_only_the_operator_or_an_answer_leads_out_of_doubt():
+def test_only_the_operator_an_answer_or_its_absence_leads_out_of_doubt():
     leads_out = {happening for happening in H if after(S.UNKNOWN, happening) is not S.UNKNOWN}
-    assert leads_out == {H.ACCEPTED, H.DROPPED, H.RELEASED}
+    assert leads_out == {H.ACCEPTED, H.DROPPED, H.RELEASED, H.NOT_CONFIRMED}
 
 
 def test_a_recipient_whose_call_is_under_way_neither_expires_nor_is_dropped():

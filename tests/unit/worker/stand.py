@@ -8,17 +8,20 @@ from config.failpoints import Failpoints
 from config.logs import get_log
 from config.settings import Settings
 from spool.records import Attempt, Lease, Message, Settlement
+from spool.sending_quota import Denied, Gate, Granted, Lost, Pause, RouteView, Seat, Take, Trouble
 from spool.states import Place, RecipientState
 from spool.tally import Tally
 from worker.leases import LeaseKeeper
 from worker.relay.outcomes import Outcome
 from worker.relay.retry import Backoff
+from worker.relay.routes import Routes
 from worker.relay.wire import Call
 from worker.room import Room
 from worker.tools import Tools
 from worker.work import Work
 
 NOW_MS = 1_800_000_000_000
+SEAT = Seat("default", "express", "app@example.com", 1.0, "example.com")
 
 
 class RememberingSpool:
@@ -28,6 +31,11 @@ class RememberingSpool:
 
     def __init__(self, content: bytes = b"Subject: x\r\n\r\nbody\r\n") -> None:
         self.settlements: list[Settlement] = []
+        #: What was granted, and answers that are given before anything is.
+        self.takes: list[Take] = []
+        self.denials: list[Denied] = []
+        self.pauses: tuple[Pause, ...] = ()
+        self.feedback_read_at_ms = 0
         self.errors: list[Exception] = []
         self.has_lease = True
         self.forgotten: list[str] = []
@@ -38,6 +46,21 @@ class RememberingSpool:
             raise self.errors.pop(0)
         self.settlements.append(settlement)
         return self.has_lease
+
+    async def intend(self, settlement: Settlement, take: Take) -> Granted | Denied | Lost:
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.denials:
+            return self.denials.pop(0)
+        self.settlements.append(settlement)
+        self.takes.append(take)
+        return Granted() if self.has_lease else Lost()
+
+    async def read_pauses(self) -> tuple[Pause, ...]:
+        return self.pauses
+
+    async def feedback_seen_at_ms(self) -> int:
+        return self.feedback_read_at_ms
 
     async def content_of(self, message: Message) -> bytes:
         return self._content
@@ -91,11 +114,12 @@ def attempt(number: int, recipients: tuple[int, ...], **fields) -> Attempt:
 def stand(ses: AnsweringSes | None = None, spool: RememberingSpool | None = None, **settings) -> Tools:
     """Tools around the fakes; `settings` are sections: relay={...}."""
     spool = spool or RememberingSpool()
+    ses = ses or AnsweringSes()
     checked = Settings.model_validate(settings)
     return Tools(
         settings=checked,
         spool=spool,
-        ses=ses or AnsweringSes(),
+        routes=Routes(checked, new_client=lambda _: ses),
         leases=LeaseKeeper(spool),
         nudger=None,
         tally=Tally(),
@@ -115,3 +139,9 @@ def work(tools: Tools, of: Message | None = None) -> Work:
     lease = Lease(of.message_id, 1, time.monotonic() + 30)
     tools.leases.take(lease)
     return dataclasses.replace(Work(of, lease), content=b"Subject: x\r\n\r\nbody\r\n")
+
+
+def in_trouble(tools: Tools, *, is_account: bool = True) -> None:
+    """The default route does not work, as the gate saw it."""
+    trouble = Trouble("AccessDenied", "words", NOW_MS - 60_000, NOW_MS + 60_000, is_account)
+    tools.routes.saw(Gate((), 1000, {"default": RouteView("default", trouble=trouble, taken_at_ms=NOW_MS)}))

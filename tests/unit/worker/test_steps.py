@@ -8,16 +8,17 @@ from config.errors import TryLater
 from config.failpoints import Failpoints
 from sending_events.records import EventRecord
 from spool.scripts import StoreUnavailable
-from spool.states import IN_DOUBT, RecipientState
+from spool.states import IDENTITY, IN_DOUBT, IN_LANE, RecipientState
 from spool.store import Spool
-from tests.unit.worker.stand import NOW_MS, AnsweringSes, RememberingSpool, attempt, message, stand, work
+from tests.unit.worker.stand import NOW_MS, AnsweringSes, RememberingSpool, attempt, in_trouble, message, stand, work
+from worker.relay.one_call import STOPPING
 from worker.relay.outcomes import Accepted, Rejected, Throttled, Unavailable, Unknown, of_code
-from worker.relay.relay import STOPPING, relay
+from worker.relay.relay import relay
 from worker.relay.ses import SesClient
 from worker.steps.finish import finish, give_back, hold_or_retry
 from worker.steps.load import load
 from worker.steps.tell import tell
-from worker.work import LeaseLost, StepFailed, Stop, write
+from worker.work import Delay, LeaseLost, StepFailed, Stop, write
 
 WAITING, SENDING, SENT = RecipientState.WAITING, RecipientState.SENDING, RecipientState.SENT
 REJECTED, UNKNOWN, EXPIRED = RecipientState.REJECTED, RecipientState.UNKNOWN, RecipientState.EXPIRED
@@ -25,7 +26,11 @@ REJECTED, UNKNOWN, EXPIRED = RecipientState.REJECTED, RecipientState.UNKNOWN, Re
 
 def test_the_fakes_have_the_signatures_of_what_they_stand_for():
     for fake, real, names in (
-        (RememberingSpool, Spool, ("settle", "content_of", "forget_content")),
+        (
+            RememberingSpool,
+            Spool,
+            ("settle", "intend", "read_pauses", "feedback_seen_at_ms", "content_of", "forget_content"),
+        ),
         (AnsweringSes, SesClient, ("send",)),
     ):
         for name in names:
@@ -55,27 +60,90 @@ async def test_relay_tags_each_batch_with_its_attempt():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "reason"),
+    ("outcome", "delay"),
     [
-        (Throttled("Throttling", "Maximum sending rate exceeded."), "throttled"),
-        (Unavailable("ClientConnectorError", "refused"), "SES unavailable"),
-        (Unknown("TimeoutError", "no answer"), "no answer from SES"),
+        (Throttled("Throttling", "Maximum sending rate exceeded."), Delay("lane", IN_LANE, "throttled")),
+        (Throttled("Throttling", "Daily …", is_daily=True), Delay("lane", IN_LANE, "daily quota")),
+        (Unavailable("ClientConnectorError", "refused"), Delay("lane", IN_LANE, "SES unavailable")),
+        (of_code("AccessDenied", ""), Delay("lane", IN_LANE, "SES account trouble: AccessDenied")),
+        (of_code("MailFromDomainNotVerifiedException", ""), Delay("parked", IDENTITY, IDENTITY)),
+        (Unknown("TimeoutError", "no answer"), Delay("parked", "no answer from SES", "no answer from SES")),
     ],
 )
-async def test_what_ses_did_not_take_stops_the_message_and_the_rest_waits(outcome, reason):
+async def test_what_ses_did_not_take_stops_the_message_and_the_rest_waits(outcome, delay):
     ses = AnsweringSes(outcome)
     tools = stand(ses)
     verdict = await relay(work(tools, message(120)), tools)
     assert len(ses.calls) == 1
-    assert verdict.work.delay_reason == reason
+    assert verdict.work.delay == delay
     assert verdict.work.message.states == (WAITING,) * 120
 
 
-async def test_a_rejected_batch_does_not_stop_the_others():
-    ses = AnsweringSes(Rejected("MessageRejected", "bad"), Accepted("ses-2"))
+async def test_an_answer_that_nobody_knows_makes_its_message_wait_and_names_itself():
+    tools = stand(AnsweringSes(of_code("BrandNew", "Hm.")))
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.delay.to == "parked"
+    assert verdict.work.delay.reason.endswith(": BrandNew")
+    assert verdict.work.unwritten.facts == ()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "recipients"),
+    [
+        (Accepted("ses-1"), "ok", 0),
+        (of_code("InvalidParameterValue", "Header section too long."), "ok", 3),
+        (of_code("Throttling", "Maximum sending rate exceeded."), "throttled", 3),
+        (of_code("Throttling", "Daily message quota exceeded."), "daily", 3),
+        (of_code("AccountSendingPausedException", ""), "trouble", 3),
+        (Unavailable("ClientConnectorError", "refused"), "unreachable", 3),
+    ],
+)
+async def test_the_route_learns_what_a_call_told_with_the_next_write(outcome, kind, recipients):
+    tools = stand(AnsweringSes(outcome))
+    verdict = await relay(work(tools), tools)
+    (fact,) = verdict.work.unwritten.facts
+    assert (fact.kind, fact.route, fact.recipients) == (kind, "default", recipients)
+    await finish(verdict.work, tools)
+    assert tools.spool.settlements[-1].facts == (fact,)
+
+
+async def test_the_words_for_the_operator_go_with_a_trouble():
+    tools = stand(AnsweringSes(of_code("AccountSendingPausedException", "")))
+    verdict = await relay(work(tools), tools)
+    (fact,) = verdict.work.unwritten.facts
+    assert fact.code == "AccountSendingPausedException"
+    assert "UpdateAccountSendingEnabled" in fact.words
+
+
+async def test_a_refused_probe_of_a_paused_account_does_not_end_its_trouble():
+    tools = stand(AnsweringSes(Rejected("MessageRejected", "bad")))
+    in_trouble(tools)
+    verdict = await relay(work(tools, message(1)), tools)
+    assert verdict.work.unwritten.facts == ()
+
+
+async def test_a_refused_address_does_not_stop_the_others():
+    ses = AnsweringSes(Rejected("MessageRejected", "bad"), Accepted("1"), Rejected("MessageRejected", "bad"))
     tools = stand(ses)
-    verdict = await relay(work(tools, message(60)), tools)
-    assert verdict.work.message.states == (REJECTED,) * 50 + (SENT,) * 10
+    of = message(2)
+    verdict = await relay(work(tools, of), tools)
+    assert verdict.work.message.states == (SENT, REJECTED)
+    assert [call.recipients for call in ses.calls] == [list(of.recipients), [of.recipients[0]]]
+    assert [one.outcome for one in verdict.work.message.attempts] == ["split", "accepted"]
+    event = EventRecord.decode(verdict.work.unwritten.events[-1])
+    assert (event.kind, event.recipients, event.attempt, event.reason) == ("reject", (1,), 1, "bad")
+    assert verdict.work.unwritten.counts["rejected_recipients"] == 1
+
+
+async def test_a_counted_header_is_rewritten_and_the_same_batch_goes_again():
+    refused = of_code("InvalidParameterValue", "Recipient count exceeds 50.")
+    ses = AnsweringSes(refused, Accepted("1"))
+    tools = stand(ses)
+    long = b"From: a@example.com\r\nTo: " + b", ".join(b"x%d@example.org" % n for n in range(60)) + b"\r\n\r\nbody"
+    verdict = await relay(dataclasses.replace(work(tools), content=long), tools)
+    assert verdict.work.message.states == (SENT,) * 3
+    assert ses.calls[0].content == long
+    assert b"x59@example.org" not in ses.calls[1].content
 
 
 async def test_with_policy_hold_a_call_without_an_answer_stays_in_doubt():
@@ -102,7 +170,7 @@ async def test_a_stopping_worker_begins_no_call_and_gives_the_message_back():
     tools = stand(ses)
     tools.stopping.set()
     verdict = await relay(work(tools), tools)
-    assert verdict.work.delay_reason == STOPPING
+    assert verdict.work.delay == STOPPING
     assert await finish(verdict.work, tools) == Stop("due")
     assert tools.spool.settlements[-1].to == "due"
     assert ses.calls == []
@@ -139,6 +207,7 @@ async def test_load_keeps_a_lost_call_in_doubt_with_policy_hold():
     [
         ("accepted", SENT),
         ("rejected", REJECTED),
+        ("split", WAITING),
         ("throttled", WAITING),
         ("unavailable", WAITING),
         ("unknown", WAITING),
@@ -150,7 +219,7 @@ async def test_load_believes_an_answer_that_came_after_the_lease_had_gone(outcom
     found = message(states=(SENDING, SENDING, SENT), attempts=(answered,))
     verdict = await load(work(tools, found), tools)
     assert verdict.work.message.states == (state, state, SENT)
-    assert verdict.work.delay_reason == ""
+    assert verdict.work.delay is None
     kinds = [EventRecord.decode(one).kind for one in tools.spool.settlements[0].events]
     assert kinds == {"accepted": ["send"], "rejected": ["reject"]}.get(outcome, [])
 
@@ -194,7 +263,7 @@ async def test_finish_parks_what_waits_with_growing_distance_and_never_past_the_
     tools = stand(relay={"retry_first_seconds": 2, "retry_max_seconds": 100, "max_age_seconds": 50})
     delays = []
     for rounds in range(8):
-        waiting = dataclasses.replace(work(tools, message(rounds=rounds)), delay_reason="throttled")
+        waiting = work(tools, message(rounds=rounds)).delayed(Delay("parked", IDENTITY))
         assert await finish(waiting, tools) == Stop("parked")
         delays.append(tools.spool.settlements[-1].after_seconds)
         assert tools.spool.settlements[-1].rounds == rounds + 1
@@ -240,20 +309,7 @@ async def test_an_intent_is_given_up_when_the_lease_ended_while_the_store_was_aw
     with pytest.raises(StepFailed) as failed:
         await relay(begun, tools)
     assert isinstance(failed.value.__cause__, StoreUnavailable)
-    assert tools.ses.calls == []
-
-
-async def test_account_trouble_waits_under_its_own_reason_and_expires_nobody():
-    paused = of_code("AccountSendingPausedException", "paused")
-    tools = stand(AnsweringSes(paused), relay={"max_age_seconds": 60})
-    verdict = await relay(work(tools), tools)
-    assert verdict.work.delay_reason == "SES account trouble: AccountSendingPausedException"
-    refused = attempt(1, (0, 1, 2), outcome="unavailable", code="AccountSendingPausedException", reason="paused")
-    old = message(accepted_at_ms=NOW_MS - 3_600_000, attempts=(refused,))
-    assert (await load(work(tools, old), tools)).work.message.states == (WAITING,) * 3
-    unreachable = attempt(1, (0, 1, 2), outcome="unavailable", code="ClientConnectorError", reason="refused")
-    old = message(accepted_at_ms=NOW_MS - 3_600_000, attempts=(unreachable,))
-    assert (await load(work(tools, old), tools)).work.message.states == (EXPIRED,) * 3
+    assert tools.routes.ses("default").calls == []
 
 
 async def test_a_step_that_fails_after_the_call_does_not_forget_the_answer():
@@ -277,3 +333,12 @@ async def test_no_batch_is_begun_after_the_deadline_of_the_task():
     verdict = await relay(late, tools)
     assert await finish(verdict.work, tools) == Stop("due")
     assert ses.calls == []
+
+
+async def test_the_sender_is_told_what_ses_said_about_a_recipient_that_was_refused_by_deduction():
+    tools = stand()
+    split = attempt(1, (0, 1, 2), outcome="split", code="InvalidParameterValue", reason="Missing final '@domain'")
+    sent = attempt(2, (0, 2), outcome="accepted", ses_message_id="ses-1")
+    await tell(work(tools, message(states=(SENT, REJECTED, SENT), attempts=(split, sent))), tools)
+    (bounce,) = tools.spool.settlements[-1].spawned
+    assert b"Missing final '@domain'" in bounce.content

@@ -26,6 +26,7 @@ PRIVATE = [
     b"x-ses-source-arn: arn:aws:ses:\r\n",
     b"X-Ses-Anything_Else!: 1\r\n",
     b"X-SES-: 1\r\n",
+    b"X-Sluice-Lane: bulk\r\n",
 ]
 KEPT = [
     b"Subject: Bcc: a@example.com\r\n",
@@ -102,7 +103,7 @@ def test_bytes_are_only_ever_taken_out_as_whole_private_headers(head, empty_line
         if line[:1] not in {b" ", b"\t"}:
             name, colon, _ = line.partition(b":")
             name = name.rstrip(b" \t").lower()
-            is_private = name in {b"bcc", b"resent-bcc"} or bool(re.fullmatch(rb"x-ses-[!-9;-~]*", name))
+            is_private = name in {b"bcc", b"resent-bcc"} or bool(re.fullmatch(rb"x-(ses|sluice)-[!-9;-~]*", name))
             is_taken = bool(colon) and is_private
         if not is_taken:
             expected.append(line)

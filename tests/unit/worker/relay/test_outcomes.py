@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from worker.relay.credentials import REFUSED_CODES
 from worker.relay.outcomes import (
-    CODES,
     Accepted,
     Outcome,
     Rejected,
@@ -20,28 +19,72 @@ from worker.relay.outcomes import (
     of_answer,
     of_code,
 )
+from worker.relay.refusals import CODES, named_addresses, words_of
 
-FIXTURES = Path(__file__).parent / "fixtures"
-SEND_ERRORS = orjson.loads((FIXTURES / "send_errors.json").read_bytes())
+FIXTURES = Path(__file__).parents[3] / "contract" / "fixtures" / "ses"
+ERROR_TABLE = orjson.loads((FIXTURES / "error_table.json").read_bytes())
 SES_ID = "010001890af3b4c1-2c1e2a2e-7e0c-4b7f-9a29-7e9f2a8f1e11-000000"
 
-ACCOUNT = partial(Unavailable, blames_account=True)
+ADDRESS, CONTENT, COUNT = (partial(Rejected, about=about) for about in ("address", "content", "count"))
+ACCOUNT, IDENTITY, MESSAGE = (partial(Unavailable, scope=scope) for scope in ("account", "identity", "message"))
+RATE, DAILY = Throttled, partial(Throttled, is_daily=True)
+
+# One row for each of SES's, by code and beginning of its text: what it means in an answer to a send.
 EXPECTED = {
-    "Throttling": Throttled,
-    "LimitExceeded": Throttled,
-    "InvalidParameterValue": Rejected,
-    "AccountSendingPausedException": ACCOUNT,
-    "ConfigurationSetSendingPausedException": ACCOUNT,
-    "MailFromDomainNotVerifiedException": ACCOUNT,
-    "ConfigurationSetDoesNotExist": ACCOUNT,
+    ("Throttling", "Maximum sending rate exceeded."): RATE,
+    ("Throttling", "Daily message quota exceeded."): DAILY,
+    ("MessageRejected", "Email address is not verified."): IDENTITY,
+    ("MessageRejected", "Sending paused for this account."): ACCOUNT,
+    ("AccountSendingPausedException", ""): ACCOUNT,
+    ("ConfigurationSetSendingPausedException", ""): ACCOUNT,
+    ("MailFromDomainNotVerifiedException", ""): IDENTITY,
+    ("ConfigurationSetDoesNotExist", "Configuration set <"): ACCOUNT,
+    ("ConfigurationSetAlreadyExists", "Configuration set <"): MESSAGE,
+    ("EventDestinationDoesNotExist", "No EventDestination found"): MESSAGE,
+    ("EventDestinationAlreadyExists", ""): MESSAGE,
+    ("InvalidSNSDestination", "SNS topic"): MESSAGE,
+    ("InvalidCloudWatchDestination", ""): MESSAGE,
+    ("InvalidFirehoseDestination", ""): MESSAGE,
+    ("InvalidConfigurationSet", ""): ACCOUNT,
+    ("LimitExceeded", ""): ACCOUNT,
+    ("InvalidParameterValue", "Invalid tag name"): CONTENT,
+    ("InvalidParameterValue", "Invalid tag value"): CONTENT,
+    ("InvalidParameterValue", "Tag name cannot exceed"): CONTENT,
+    ("InvalidParameterValue", "Tag value cannot exceed"): CONTENT,
+    ("InvalidParameterValue", "The tag name must be"): CONTENT,
+    ("InvalidParameterValue", "The tag value must be"): CONTENT,
+    ("InvalidParameterValue", "Recipient count exceeds 50."): COUNT,
+    ("InvalidParameterValue", "Missing required header 'From'."): CONTENT,
+    ("InvalidParameterValue", "Missing required header 'To'."): CONTENT,
+    ("InvalidParameterValue", "Missing final '@domain'"): ADDRESS,
+    ("InvalidParameterValue", "Duplicate header"): CONTENT,
+    ("InvalidParameterValue", "Empty header names are illegal."): CONTENT,
+    ("InvalidParameterValue", "Header section too long."): CONTENT,
+    ("InvalidParameterValue", "Missing start boundary"): CONTENT,
+    ("InvalidParameterValue", "Expected '/', got ;"): CONTENT,
+    ("InvalidParameterValue", "Extra route-addr"): ADDRESS,
 }
-V2_CODES = {"Throttling": "TooManyRequestsException", "InvalidParameterValue": "BadRequestException"}
+V2_CODES = {
+    "Throttling": "TooManyRequestsException",
+    "InvalidParameterValue": "BadRequestException",
+    "LimitExceeded": "LimitExceededException",
+    "ConfigurationSetDoesNotExist": "NotFoundException",
+}
 
 
-def expected(code: str, text: str) -> Callable[[str, str], Outcome]:
-    if code == "MessageRejected":
-        return ACCOUNT if text.startswith("Sending paused") else Rejected
-    return EXPECTED[code]
+def of_row(row: dict[str, str]) -> Callable[[str, str], Outcome]:
+    text = row["message"] or ""
+    (kind,) = (
+        kind
+        for (code, beginning), kind in EXPECTED.items()
+        if code == row["code"] and (text.startswith(beginning) if beginning else not text)
+    )
+    return kind
+
+
+def test_the_table_has_a_row_for_each_of_ses_and_no_other():
+    assert len(ERROR_TABLE) == len(EXPECTED)
+    assert len({id(of_row(row)) for row in ERROR_TABLE}) <= len(EXPECTED)
 
 
 def v1_error(code: str, text: str) -> bytes:
@@ -52,19 +95,19 @@ def v1_error(code: str, text: str) -> bytes:
     ).encode()
 
 
-@pytest.mark.parametrize("row", SEND_ERRORS, ids=lambda row: f"{row['code']}: {row['message'][:30]}")
-def test_every_known_error_of_a_v1_send_has_its_outcome(row):
-    kind = expected(row["code"], row["message"])
-    outcome = of_answer(row["http"], "", v1_error(row["code"], row["message"]))
-    assert outcome == kind(row["code"], " ".join(row["message"].split()))
+@pytest.mark.parametrize("row", ERROR_TABLE, ids=lambda row: f"{row['code']}: {(row['message'] or '')[:30]}")
+def test_every_known_error_has_its_outcome_in_an_answer_to_a_v1_send(row):
+    text = row["message"] or ""
+    outcome = of_answer(row["http"], "", v1_error(row["code"], text))
+    assert outcome == of_row(row)(row["code"], " ".join(text.split()))
 
 
-@pytest.mark.parametrize("row", SEND_ERRORS, ids=lambda row: f"{row['code']}: {row['message'][:30]}")
+@pytest.mark.parametrize("row", ERROR_TABLE, ids=lambda row: f"{row['code']}: {(row['message'] or '')[:30]}")
 @pytest.mark.parametrize("suffix", ["", ":http://internal.amazon.com/coral/com.amazonaws.services.email/"])
-def test_every_known_error_of_a_v2_send_has_its_outcome(row, suffix):
-    code = V2_CODES.get(row["code"], row["code"])
-    outcome = of_answer(row["http"], code + suffix, orjson.dumps({"message": row["message"]}))
-    assert outcome == expected(row["code"], row["message"])(code, " ".join(row["message"].split()))
+def test_every_known_error_has_its_outcome_in_an_answer_to_a_v2_send(row, suffix):
+    code, text = V2_CODES.get(row["code"], row["code"]), row["message"] or ""
+    outcome = of_answer(row["http"], code + suffix, orjson.dumps({"message": text}))
+    assert outcome == of_row(row)(code, " ".join(text.split()))
 
 
 def test_the_recorded_throttling_answer_is_throttled():
@@ -72,10 +115,37 @@ def test_the_recorded_throttling_answer_is_throttled():
     assert of_answer(400, "", body) == Throttled("Throttling", "Maximum sending rate exceeded.")
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        ("TooManyRequestsException", "", RATE),
+        ("TooManyRequestsException", "Daily message quota exceeded.", DAILY),
+        ("ThrottlingException", "Rate exceeded", RATE),
+        ("LimitExceededException", "Daily message quota exceeded.", DAILY),
+        ("SendingPausedException", "", ACCOUNT),
+        ("AccountSuspendedException", "", ACCOUNT),
+        ("MailFromDomainNotVerifiedException", "", IDENTITY),
+        ("NotFoundException", "", ACCOUNT),
+        ("MessageRejected", "Address blacklisted.", ADDRESS),
+        ("MessageRejected", "Sending suspended for this account. For more information, please check", ACCOUNT),
+        ("BadRequestException", "Sending paused for this account.", ACCOUNT),
+        ("BadRequestException", "Email address is not verified.", IDENTITY),
+        ("BadRequestException", "Something new about the request", ADDRESS),
+        ("SignatureDoesNotMatch", "Signature expired: 20261121T080000Z is now earlier than", ACCOUNT),
+        ("AccessDenied", "User is not authorized to perform `ses:SendRawEmail'", ACCOUNT),
+        ("AccessDenied", "Maximum sending rate exceeded.", ACCOUNT),
+        ("InternalFailure", "", Unavailable),
+        ("ServiceUnavailable", "", Unavailable),
+    ],
+)
+def test_other_codes_of_both_versions_have_their_outcomes(code, text, kind):
+    assert of_code(code, text) == kind(code, text)
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503, 599])
-def test_a_code_that_nobody_knows_is_temporary(status):
-    assert of_answer(status, "", v1_error("BrandNew", "Hm.")) == Unavailable("BrandNew", "Hm.")
-    assert of_answer(status, "BrandNewException", b'{"message":"Hm."}') == Unavailable("BrandNewException", "Hm.")
+def test_a_code_that_nobody_knows_is_temporary_for_its_message(status):
+    assert of_answer(status, "", v1_error("BrandNew", "Hm.")) == MESSAGE("BrandNew", "Hm.")
+    assert of_answer(status, "BrandNewException", b'{"message":"Hm."}') == MESSAGE("BrandNewException", "Hm.")
 
 
 def test_a_v2_error_may_name_itself_in_the_body():
@@ -84,10 +154,44 @@ def test_a_v2_error_may_name_itself_in_the_body():
     assert of_answer(400, "", b'{"code":"BadRequestException"}') == Rejected("BadRequestException", "")
 
 
-def test_a_suspended_account_is_the_operators_trouble_and_bounces_nothing():
-    text = "Sending suspended for this account. For more information, please check the inbox."
-    assert isinstance(of_answer(400, "", v1_error("MessageRejected", text)), Unavailable)
-    assert isinstance(of_answer(400, "MessageRejected", orjson.dumps({"message": text})), Unavailable)
+def test_the_operator_is_told_different_words_for_each_trouble_of_an_account():
+    paused = words_of("MessageRejected", "Sending paused for this account.")
+    told = {
+        paused,
+        *(words_of(code, "") for code in ("AccountSendingPausedException", "AccountSuspendedException")),
+        *(words_of(code, "") for code in ("ConfigurationSetDoesNotExist", "ConfigurationSetSendingPausedException")),
+        *(words_of(code, "") for code in ("InvalidClientTokenId", "ExpiredToken", "SignatureDoesNotMatch")),
+        *(words_of(code, "") for code in ("RequestExpired", "AccessDenied", "NoCredentials", "LimitExceeded")),
+    }
+    assert len(told) == 12
+    assert words_of("SignatureDoesNotMatch", "Signature expired: x") == words_of("RequestExpired", "")
+    assert paused.startswith("AWS paused")
+
+
+@pytest.mark.parametrize("code", [code for code, meaning in CODES.items() if meaning.kind in {"account", "identity"}])
+def test_every_trouble_of_an_operator_has_words(code):
+    assert len(words_of(code, "")) > 20
+
+
+def test_a_refusal_without_words_of_ours_is_told_in_ses_s():
+    assert words_of("MessageRejected", "Address blacklisted.") == "Address blacklisted."
+    assert words_of("InternalFailure", "") == "InternalFailure"
+
+
+NAMES = st.from_regex(r"[a-z]{1,5}@[a-z]{1,5}\.example", fullmatch=True)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5))
+def test_the_identities_in_ses_s_text_are_found(names):
+    text = "Email address is not verified. The following identities failed the check in region US-EAST-1: "
+    assert named_addresses(text + ", ".join(names), is_cut=False) == set(names)
+    assert named_addresses(text + ", ".join(names), is_cut=True) == set(names[:-1])
+    assert named_addresses(f"{text}Ann <{names[0].upper()}>, {names[0]}", is_cut=False) == {names[0]}
+
+
+def test_a_text_without_identities_names_nobody():
+    for text in ("", "Email address is not verified.", "identities failed the check", "ann@example.com"):
+        assert named_addresses(text, is_cut=False) == frozenset()
 
 
 def test_credential_codes_are_all_temporary():
@@ -149,7 +253,7 @@ def test_a_reason_is_one_printable_line_of_bounded_length():
     assert isinstance(outcome, Rejected)
     assert outcome.reason.startswith("a Bcc: b[31m x")
     assert len(outcome.reason) == 500
-    assert of_answer(400, "", b"<Error><Code>X</Code><Message>a&#10;&lt;b&gt;</Message></Error>") == Unavailable(
+    assert of_answer(400, "", b"<Error><Code>X</Code><Message>a&#10;&lt;b&gt;</Message></Error>") == MESSAGE(
         "X", "a <b>"
     )
 
@@ -197,4 +301,4 @@ def test_every_json_answer_has_an_outcome(status, value):
 @given(st.text(), st.text())
 def test_every_code_and_text_has_an_outcome_and_unknown_codes_are_temporary(code, reason):
     if code not in CODES:
-        assert of_code(code, reason) == Unavailable(code, reason)
+        assert of_code(code, reason) == MESSAGE(code, reason)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from simulator.query_wire import parse_form, read_send_raw_email
 from simulator.rest_wire import read_send_email
 from simulator.send_call import SendCall
-from worker.relay.wire import V1_MAX_RAW_BYTES, Call, v1_body, v2_body
+from worker.relay.wire import V1_MAX_RAW_BYTES, Call, own_header, v1_body, v2_body
 
 EVERY_BYTE = bytes(range(256))
 ADDRESS = st.one_of(
@@ -22,6 +22,7 @@ CALLS = st.builds(
     content=st.binary(max_size=2000) | st.sampled_from([EVERY_BYTE, EVERY_BYTE[1:], b"\xfb\xff\xfe" * 30]),
     tags=TAGS,
     configuration_set=st.sampled_from(["", "a-set_1"]),
+    header=st.sampled_from([b"", *(own_header("X-Sluice-Batch", "m" * n) for n in (1, 2, 3))]),
 )
 
 
@@ -32,7 +33,7 @@ def read_v1(body: bytes) -> SendCall:
 @given(CALLS)
 def test_both_wires_carry_the_call_unchanged(call):
     for read in (read_v1(v1_body(call)), read_send_email(v2_body(call))):
-        assert read.raw == call.content
+        assert read.raw == call.header + call.content
         assert read.source == (call.sender or None)
         assert read.destinations == tuple(call.recipients)
         assert read.configuration_set == (call.configuration_set or None)
@@ -46,11 +47,18 @@ def test_an_address_that_cannot_be_encoded_does_not_stop_the_call(address, encod
     assert read.destinations == (read.source,)
 
 
+@given(st.text("abc.-0123456789", min_size=1, max_size=80))
+def test_our_own_header_is_one_line_with_its_value(value):
+    name, _, rest = own_header("X-Sluice-Batch", value).partition(b":")
+    assert (name, rest.strip(b" "), rest[-2:]) == (b"X-Sluice-Batch", f"{value}\r\n".encode(), b"\r\n")
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_message_above_ten_megabytes_of_base64_goes_to_v2(more):
-    call = Call("a@b", ["c@d"], bytes(V1_MAX_RAW_BYTES + more), {})
+    header = own_header("X-Sluice-Batch", "m.1")
+    call = Call("a@b", ["c@d"], bytes(V1_MAX_RAW_BYTES - len(header) + more), {}, header=header)
     assert call.is_for_v1 is (more == 0)
-    encoded_bytes = -(-len(call.content) // 3) * 4
+    encoded_bytes = -(-len(call.header + call.content) // 3) * 4
     assert (encoded_bytes <= 10 * 1024 * 1024) is call.is_for_v1
 
 

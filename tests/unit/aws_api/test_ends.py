@@ -1,6 +1,6 @@
 import dataclasses
 
-from mailsluice.drop import REASON, end_of
+from aws_api.admin.ends import REASON, end_of
 from sending_events.records import EventRecord
 from spool.records import Attempt, Message
 from spool.states import Place, RecipientState

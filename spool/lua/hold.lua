@@ -1,0 +1,64 @@
+-- The operator's hand on single messages. ARGV: what to do, nudge_ms, ids. Returns for each one word.
+--   hold  due or parked -> held ('done'); leased: ho is set, the settlement that ends the lease holds it ('later')
+--   free  held by the operator -> due ('done'); leased: ho is cleared ('done')
+--   wake  parked and in no lane -> due ('done'); in a lane: its turn comes by itself ('lane')
+-- Everything else is left alone: 'held' it is held or marked already, 'not' it is in no such place.
+-- What a call left in doubt stays so: to send such recipients again is release.lua's part alone.
+-- `kept` sums up, in ms, how long the operator kept the message: its age does not grow meanwhile.
+may_grow()
+local now, out = now_ms(), {}
+
+-- As spool/states.py has them.
+local HELD_BY_OPERATOR, LANE = 'held by the operator', 'waits for its turn'
+
+-- Event kind `held`, for the recipients that are not final, as sending_events/records.py has it.
+local function tell_held(id, states)
+  local waiting = {}
+  for n = 1, #states do
+    if string.find(string.sub(states, n, n), '%l') then waiting[#waiting + 1] = n - 1 end
+  end
+  local event = { k = 'held', id = id, at = now, why = HELD_BY_OPERATOR }
+  if #waiting > 0 then event.r = waiting end
+  redis.call('XADD', EVENTS, '*', 'd', cjson.encode(event))
+end
+
+local function hold(id, place, why, states)
+  if place == 'held' then return 'held' end
+  if place == 'leased' then
+    return redis.call('HSET', M .. id, 'ho', 1) == 1 and 'later' or 'held'
+  end
+  if not (leave('due', id) or leave('parked', id)) then return 'not' end
+  enter('held', id, now, HELD_BY_OPERATOR)
+  redis.call('HDEL', M .. id, 'g')  -- a turn is not kept
+  count(COUNTERS, 'held_messages', 1)
+  tell_held(id, states)
+  return 'done'
+end
+
+local function make_due(id)
+  redis.call('HDEL', M .. id, 'x', 'y')
+  enter('due', id, now + ARGV[2], '')
+  return 'done'
+end
+
+local function free(id, place, why)
+  if place == 'leased' then return redis.call('HDEL', M .. id, 'ho') == 1 and 'done' or 'not' end
+  if place ~= 'held' or why ~= HELD_BY_OPERATOR then return 'not' end
+  local since = tonumber(redis.call('ZSCORE', PREFIX .. 'held', id) or now)
+  if not leave('held', id) then return 'not' end
+  redis.call('HINCRBY', M .. id, 'kept', string.format('%.0f', math.max(0, now - since)))
+  return make_due(id)
+end
+
+local function wake(id, place, why)
+  if place ~= 'parked' then return 'not' end
+  if why == LANE then return 'lane' end
+  return leave('parked', id) and make_due(id) or 'not'
+end
+
+local doing = ({ hold = hold, free = free, wake = wake })[ARGV[1]]
+for a = 3, #ARGV do
+  local place, why, states = unpack(redis.call('HMGET', M .. ARGV[a], 'p', 'why', 'r'))
+  out[#out + 1] = place and doing(ARGV[a], place, why, states) or 'not'
+end
+return out

@@ -1,0 +1,83 @@
+"""The recipients of a day end: mail waits, says so, costs no calls, and goes out by itself when there is room again.
+
+The simulator's day has a few seconds here, and SES is asked for its figures every second.
+"""
+
+import pytest
+
+from spool.states import RecipientState
+from tests.line import Line, wait_until
+
+pytestmark = pytest.mark.processes
+
+SETTINGS = {"SLUICE_RELAY_QUOTA_REFRESH_SECONDS": "1", "SLUICE_SIMULATOR_MAX_SEND_RATE": "40"}
+
+
+def sent(line, ids):
+    return sum(len(message.indexes(RecipientState.SENT)) for message in line.load_all(ids).values())
+
+
+def test_mail_beyond_the_quota_waits_without_calls_and_goes_out_when_the_window_moves_on():
+    with Line(**SETTINGS, SLUICE_SIMULATOR_MAX_24_HOUR_SEND="40") as line:
+        line.change(window_seconds=5)
+        line.worker()
+        line.worker()
+        ids = line.submit(90)
+        view = wait_until(lambda: (found := line.route()).daily_ended and found, "the quota of the day ends")
+        assert view.max_24_hour_send == 40
+        assert view.trouble is None
+        assert view.waiting_recipients > 0
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.by_state == {"sent": 90}
+        assert account.duplicates == 0
+        assert line.violations()["daily_quota"] <= 5
+
+
+def test_what_ses_says_about_the_quota_is_believed_at_once_whatever_its_figures_are():
+    with Line(**SETTINGS) as line:
+        line.worker()
+        line.worker()
+        line.fault("daily_quota")
+        ids = line.submit(150)
+        wait_until(lambda: line.route().daily_until_ms, "the quota of the day has ended")
+        wait_until(lambda: line.route().waiting_messages >= 140, "nearly all of it waits for its turn")
+        (fault,) = line.faults()
+        assert fault["hits"] < 30
+        line.no_faults()
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.duplicates == 0
+
+
+def test_mail_of_others_on_the_account_counts():
+    with Line(**SETTINGS, SLUICE_SIMULATOR_MAX_24_HOUR_SEND="50") as line:
+        line.change(others_sent=40)
+        line.worker()
+        ids = line.submit(60)
+        wait_until(lambda: line.route().daily_ended, "the quota of the day ends")
+        assert sent(line, ids) <= 12
+        line.change(others_sent=0, max_24_hour_send=1000)
+        line.wait_for(ids)
+        line.account(ids).assert_clean()
+        assert line.violations()["daily_quota"] <= 5
+
+
+def test_bulk_leaves_the_reserve_of_the_quota_to_express():
+    with Line(**SETTINGS, SLUICE_SIMULATOR_MAX_24_HOUR_SEND="40", SLUICE_LANES_SHARES="express=100,bulk=50") as line:
+        line.worker()
+        line.worker()
+        bulk = line.submit(60, lane="bulk", sender="news@example.com")
+        wait_until(lambda: sent(line, bulk) >= 20, "bulk has used its share")
+        express = line.submit(10, lane="express")
+        line.wait_for(express)
+        assert sent(line, bulk) <= 22
+        assert line.route().lanes["bulk"].recipients >= 38
+        line.change(max_24_hour_send=1000)
+        line.wait_for(bulk)
+        account = line.account([*bulk, *express])
+        account.assert_clean()
+        assert account.duplicates == 0
+        assert line.violations()["daily_quota"] == 0

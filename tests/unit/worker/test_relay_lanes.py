@@ -1,0 +1,257 @@
+"""The relay step and the limits of its route: tokens, turns, lanes, pauses, and the fence before all of it."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from sending_events.records import EventRecord
+from spool.sending_quota import Denied, Gate, LaneView, Pause, RouteView
+from spool.states import (
+    HELD_BY_OPERATOR,
+    IN_LANE,
+    NO_ROUTE,
+    PAUSED_DOMAIN,
+    RecipientState,
+)
+from tests.unit.worker.stand import NOW_MS, SEAT, AnsweringSes, message, stand, work
+from worker.relay.one_call import STOPPING
+from worker.relay.outcomes import Accepted, of_code
+from worker.relay.passage import next_step, passage_of
+from worker.relay.relay import relay
+from worker.steps.finish import finish
+from worker.work import Delay, Stop
+
+WAITING, SENT, DROPPED = RecipientState.WAITING, RecipientState.SENT, RecipientState.DROPPED
+
+
+async def test_an_intent_asks_for_its_recipients_in_the_lane_of_the_message():
+    tools = stand(AnsweringSes(Accepted("1"), Accepted("2")))
+    content = b"X-Sluice-Lane: bulk\r\nFrom: app@example.com\r\n\r\n"
+    await relay(dataclasses.replace(work(tools, message(60)), content=content), tools)
+    assert [take.recipients for take in tools.spool.takes] == [50, 10]
+    assert {(take.seat.route, take.seat.lane, take.seat.sender) for take in tools.spool.takes} == {
+        ("default", "bulk", "app@example.com")
+    }
+    assert tools.spool.takes[0].limits == tools.routes.limits("default")
+
+
+@pytest.mark.parametrize("why", ["rate", "queue", "daily quota", "paused", "trouble"])
+async def test_a_newcomer_that_is_denied_goes_to_its_lane_with_what_was_learnt(why):
+    ses = AnsweringSes(Accepted("1"))
+    tools = stand(ses)
+    claimed = await relay(work(tools, message(50)), tools)
+    tools.spool.denials = [Denied(why, 10)]
+    more = dataclasses.replace(claimed.work, message=message(60, states=(SENT,) * 50 + (WAITING,) * 10))
+    verdict = await relay(more, tools)
+    assert verdict.work.delay == Delay("lane", IN_LANE)
+    assert verdict.work.message.attempts == ()
+    assert await finish(verdict.work, tools) == Stop("lane")
+    end = tools.spool.settlements[-1]
+    assert (end.to, end.reason, end.seat) == ("lane", IN_LANE, verdict.work.seat)
+    assert [one.outcome for one in end.attempts] == ["accepted"]
+    assert end.states == (SENT,) * 50 + (WAITING,) * 10
+    assert 43190 < end.after_seconds < 43200
+    assert tools.gate_wanted.is_set()
+    assert [EventRecord.decode(one).kind for one in end.events] == ["send"]
+
+
+async def test_a_refusal_of_ses_is_told_outside_and_a_turn_that_is_waited_for_is_not():
+    tools = stand(AnsweringSes(of_code("Throttling", "Maximum sending rate exceeded.")))
+    verdict = await relay(work(tools), tools)
+    await finish(verdict.work, tools)
+    (event,) = map(EventRecord.decode, tools.spool.settlements[-1].events)
+    assert (event.kind, event.reason, event.recipients) == ("deferred", "throttled", (0, 1, 2))
+
+
+async def test_a_message_with_a_turn_waits_a_little_and_writes_what_it_knows_before():
+    ses = AnsweringSes(Accepted("1"), Accepted("2"))
+    tools = stand(ses)
+    claimed = work(tools, message(60, turn=60, seat=SEAT))
+    grants = tools.spool.intend
+    answers = [None, Denied("rate", 5), Denied("rate", 5), None]
+
+    async def intend(settlement, take):
+        denied = answers.pop(0)
+        if denied is None:
+            return await grants(settlement, take)
+        assert passage_is_free()
+        return denied
+
+    def passage_is_free():
+        return not ses.slots.locked()
+
+    tools.spool.intend = intend
+    verdict = await relay(claimed, tools)
+    assert verdict.work.delay is None
+    assert verdict.work.message.turn == 0
+    intents = [[(one.number, one.outcome) for one in made.attempts] for made in tools.spool.settlements]
+    assert intents == [[(1, None)], [(1, "accepted")], [(2, None)]]
+    assert tools.lines.of(SEAT).is_empty
+
+
+def test_a_batch_is_no_larger_than_the_turn():
+    tools = stand()
+    passage = passage_of(message(60), b"From: app@example.com\r\n\r\n", tools.settings, tools.routes)
+    assert next_step(message(60, turn=7), passage, tools.routes).recipients == tuple(range(7))
+    assert next_step(message(60), passage, tools.routes).recipients == tuple(range(50))
+
+
+@pytest.mark.parametrize("denied", [Denied("rate", 6000), Denied("trouble", 10), Denied("paused", 10)])
+async def test_a_turn_does_not_wait_for_what_takes_long(denied):
+    tools = stand(AnsweringSes())
+    tools.spool.denials = [denied]
+    verdict = await relay(work(tools, message(turn=3, seat=SEAT)), tools)
+    assert verdict.work.delay == Delay("lane", IN_LANE)
+
+
+async def test_of_several_messages_with_turns_one_asks_and_the_others_stand_behind():
+    ses = AnsweringSes(*(Accepted(str(n)) for n in range(3)))
+    tools = stand(ses)
+    asked = []
+    may_go = asyncio.Event()
+    grants = tools.spool.intend
+
+    async def intend(settlement, take):
+        asked.append(settlement.lease.message_id)
+        return await grants(settlement, take) if may_go.is_set() else Denied("rate", 1)
+
+    tools.spool.intend = intend
+    ids = [f"000000000000000{n}-00000000-0000-4000-8000-000000000000-000000" for n in range(3)]
+    going = [
+        asyncio.create_task(relay(work(tools, message(1, turn=1, seat=SEAT, message_id=one)), tools)) for one in ids
+    ]
+    while len(asked) < 20:
+        await asyncio.sleep(0)
+        if len(asked) == 10:
+            await asyncio.sleep(0.01)
+    may_go.set()
+    verdicts = await asyncio.gather(*going)
+    assert [one.work.message.states for one in verdicts] == [(SENT,)] * 3
+    assert len(set(asked[3:20])) == 1
+
+
+async def test_a_line_takes_what_the_route_serves_in_a_second_and_sends_the_others_to_their_lane():
+    tools = stand(AnsweringSes(*(Accepted(str(n)) for n in range(9))))
+    tools.routes.saw(Gate((), 1000, {"default": RouteView("default", rate=14.0)}))
+    may_go = asyncio.Event()
+    grants = tools.spool.intend
+
+    async def intend(settlement, take):
+        return await grants(settlement, take) if may_go.is_set() else Denied("rate", 1)
+
+    tools.spool.intend = intend
+    ids = [f"000000000000000{n}-00000000-0000-4000-8000-000000000000-000000" for n in range(6)]
+    going = [
+        asyncio.create_task(relay(work(tools, message(5, turn=5, seat=SEAT, message_id=one)), tools)) for one in ids
+    ]
+    refused, _ = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+    while len(refused) < 3:
+        refused, _ = await asyncio.wait(going, timeout=0.01)
+    may_go.set()
+    await asyncio.gather(*going)
+    delays = [one.result().work.delay for one in going]
+    assert delays == [None] * 3 + [Delay("lane", IN_LANE)] * 3
+
+
+def queued(**lanes):
+    return RouteView("default", lanes={"express": LaneView(100), "bulk": LaneView(80), **lanes})
+
+
+@pytest.mark.parametrize(
+    ("lanes", "asks"),
+    [
+        ({}, True),
+        ({"bulk": LaneView(80, messages=3)}, True),  # a lane after ours
+        ({"express": LaneView(100, messages=3)}, False),
+        ({"express": LaneView(100, messages=3, paused_senders=1)}, True),  # perhaps nobody else's
+    ],
+)
+async def test_a_newcomer_joins_those_who_are_known_to_wait_without_asking(lanes, asks):
+    tools = stand(AnsweringSes(Accepted("1")))
+    tools.routes.saw(Gate((), 1000, {"default": queued(**lanes)}))
+    verdict = await relay(work(tools), tools)
+    assert bool(tools.spool.takes) is asks
+    assert verdict.work.delay == (None if asks else Delay("lane", IN_LANE))
+
+
+async def test_mail_of_a_later_lane_waits_behind_those_of_an_earlier_one_and_a_turn_behind_nobody():
+    tools = stand(AnsweringSes(Accepted("1")))
+    tools.routes.saw(Gate((), 1000, {"default": queued(express=LaneView(100, messages=1))}))
+    bulk = dataclasses.replace(work(tools), content=b"X-Sluice-Lane: bulk\r\n\r\n")
+    assert (await relay(bulk, tools)).work.delay == Delay("lane", IN_LANE)
+    assert (await relay(work(tools, message(turn=3, seat=SEAT)), tools)).work.delay is None
+
+
+async def test_a_message_that_stops_to_wait_sees_that_the_worker_stops():
+    tools = stand(AnsweringSes())
+
+    async def intend(settlement, take):
+        tools.stopping.set()
+        return Denied("rate", 1)
+
+    tools.spool.intend = intend
+    verdict = await relay(work(tools, message(turn=3, seat=SEAT)), tools)
+    assert verdict.work.delay == STOPPING
+
+
+async def test_a_sender_without_a_route_is_held_with_that_reason():
+    tools = stand(AnsweringSes(), routes={"eu": {"from_domains": ["example.org"]}})
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.delay == Delay("held", NO_ROUTE)
+    assert await finish(verdict.work, tools) == Stop("held")
+    assert (tools.spool.settlements[-1].to, tools.spool.settlements[-1].reason) == ("held", NO_ROUTE)
+
+
+async def test_a_message_that_the_operator_wants_held_is_not_sent():
+    tools = stand(AnsweringSes())
+    verdict = await relay(work(tools, message(is_hold_wanted=True)), tools)
+    assert verdict.work.delay == Delay("due", HELD_BY_OPERATOR)  # the spool puts what is moved into held
+    assert await finish(verdict.work, tools) == Stop("due")
+
+
+async def test_recipients_of_a_paused_domain_wait_and_the_others_go():
+    ses = AnsweringSes(Accepted("1"))
+    tools = stand(ses)
+    pause = Pause("domain:example.org", NOW_MS + 5_000)
+    tools.routes.saw(Gate((), 1000, {}, (pause,)))
+    of = message(recipients=2)
+    of = dataclasses.replace(of, recipients=("a@example.net", "b@Example.ORG"))
+    verdict = await relay(work(tools, of), tools)
+    assert [call.recipients for call in ses.calls] == [["a@example.net"]]
+    assert verdict.work.delay == Delay("parked", PAUSED_DOMAIN, after_seconds=5.0)
+    await finish(verdict.work, tools)
+    end = tools.spool.settlements[-1]
+    assert (end.to, end.after_seconds, end.rounds) == ("parked", 5.0, 0)
+
+
+async def test_each_batch_carries_its_attempt_as_a_header():
+    ses = AnsweringSes(Accepted("1"))
+    tools = stand(ses)
+    await relay(work(tools), tools)
+    name, value = ses.calls[0].header.decode().split(":")
+    assert (name, value.strip()) == ("X-Sluice-Batch", f"{message().message_id}.1")
+
+
+async def test_the_fence_captures_before_anything_is_sent(tmp_path):
+    ses = AnsweringSes(Accepted("1"))
+    relaying = {"fence": "capture", "fence_allowed": "r1@example.net"}
+    tools = stand(ses, relay=relaying, data={"dir": tmp_path})
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.message.states == (DROPPED, SENT, DROPPED)
+    assert [call.recipients for call in ses.calls] == [["r1@example.net"]]
+    (event,) = map(EventRecord.decode, tools.spool.settlements[0].events)
+    assert (event.kind, event.recipients) == ("dropped", (0, 2))
+    kept = (tmp_path / "captured" / f"{message().message_id}.eml").read_bytes()
+    assert kept.startswith(b"X-Original-To: r0@example.net\r\nX-Original-To: r2@example.net\r\n")
+
+
+async def test_the_fence_redirects_in_batches_of_their_own_that_count_one_recipient():
+    ses = AnsweringSes(Accepted("1"), Accepted("2"))
+    relaying = {"fence": "redirect", "fence_allowed": "r1@example.net", "fence_redirect_to": "dev@example.com"}
+    tools = stand(ses, relay=relaying)
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.message.states == (SENT,) * 3
+    assert [call.recipients for call in ses.calls] == [["r1@example.net"], ["dev@example.com"]]
+    assert ses.calls[1].content.startswith(b"X-Original-To: r0@example.net\r\nX-Original-To: r2@example.net\r\n")
+    assert [take.recipients for take in tools.spool.takes] == [1, 1]

@@ -1,0 +1,73 @@
+"""What a worker does now and then beside its tasks: tell the publisher, and tidy up.
+
+Any worker does it, without a leader; done twice it does no harm.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from redis import exceptions
+
+from config.errors import TryLater
+from sending_events.publisher import Publisher
+from spool.orphans import collect_orphans
+from worker.heartbeat import Heartbeat
+from worker.tools import Tools
+
+_ANNOUNCE_SECONDS = 0.2
+_TIDY_SECONDS = 60.0
+
+
+class Announcer:
+    """Nudges the publisher soon after this process wrote events, and now and then for those of the doors."""
+
+    def __init__(self, tools: Tools, publisher: Publisher) -> None:
+        self._tools = tools
+        self._publisher = publisher
+        self._has_news = True
+
+    def has_news(self) -> None:
+        """Events were written."""
+        self._has_news = True
+
+    async def run(self) -> None:
+        """For ever."""
+        rounds = 0
+        while True:
+            await asyncio.sleep(_ANNOUNCE_SECONDS)
+            rounds += 1
+            if not self._has_news and rounds % 10:
+                continue
+            self._has_news = False
+            with suppress(TryLater, exceptions.RedisError, OSError):
+                for name in self._publisher.names:
+                    if await self._publisher.has_work(name):
+                        await self._tools.nudger.push_publish(name)
+
+
+class Tidier:
+    """Removes what nobody needs any more."""
+
+    def __init__(self, tools: Tools, publisher: Publisher, heartbeat: Heartbeat) -> None:
+        self._tools = tools
+        self._chores: tuple[Callable[[], Awaitable[object]], ...] = (
+            publisher.trim,
+            heartbeat.forget_dead_workers,
+            self._collect_orphans,
+        )
+
+    async def run(self) -> None:
+        """For ever, each chore on its own: a failure of one does not keep the others from their turn."""
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS * (0.5 + self._tools.chance()))
+            for chore in self._chores:
+                try:
+                    await chore()
+                except (TryLater, exceptions.RedisError, OSError) as error:
+                    self._tools.log.warning("sweep.failed", error=str(error))
+
+    async def _collect_orphans(self) -> None:
+        if removed := await collect_orphans(self._tools.spool, older_than_seconds=3600, now=time.time()):
+            self._tools.log.info("spool.orphans_removed", contents=removed)

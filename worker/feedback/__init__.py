@@ -1,0 +1,1 @@
+"""SES's own events on their way back to us: read where they come from, believed, noted in the spool."""

@@ -1,0 +1,124 @@
+"""What all batches of a message have in common, and the call for one of them. Pure.
+
+The content is that of the application without the headers that are not SES's business (mime.py), mended as the
+settings say (hygiene.py), with one header of ours on top. Envelope and tags are ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from config.settings import Settings
+from spool.records import Message
+from spool.sending_quota import RouteLimits, RouteView, Seat
+from spool.states import RecipientState
+from worker.relay.batches import MAX_RECIPIENTS_PER_CALL, Batch, Condemned, next_batch, rewrites_headers
+from worker.relay.choice import seat_of
+from worker.relay.fence import is_allowed, redirected
+from worker.relay.hygiene import alias_of, cleaned
+from worker.relay.mime import header_end, without_private_headers
+from worker.relay.routes import Routes
+from worker.relay.ses import SesClient
+from worker.relay.wire import Call, own_header
+
+BATCH_TAG = "sluice-batch"
+BATCH_HEADER = "X-Sluice-Batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The way of one message through one route."""
+
+    seat: Seat
+    ses: SesClient
+    limits: RouteLimits
+    configuration_set: str
+    sender: str
+    #: Without private headers.
+    content: bytes = field(repr=False)
+    tags: Mapping[str, str]
+    #: Waiting recipients that the fence keeps from the route.
+    fenced: frozenset[int] = frozenset()
+
+
+def passage_of(message: Message, content: bytes, settings: Settings, routes: Routes) -> Passage | None:
+    """The passage of a message as it is now; None when no route allows its sender."""
+    seat = seat_of(message, content[: header_end(content)], settings, routes.takes_mail)
+    if seat is None:
+        return None
+    public, tags = without_private_headers(content)
+    return Passage(
+        seat=seat,
+        ses=routes.ses(seat.route),
+        limits=routes.limits(seat.route),
+        configuration_set=routes.settings(seat.route).ses_configuration_set,
+        sender=alias_of(message.sender, settings.relay),
+        content=public,
+        tags=tags,
+        fenced=_fenced(message, settings),
+    )
+
+
+def _fenced(message: Message, settings: Settings) -> frozenset[int]:
+    if settings.relay.fence == "off":
+        return frozenset()
+    waiting = message.indexes(RecipientState.WAITING)
+    return frozenset(index for index in waiting if not is_allowed(message.recipients[index], settings.relay))
+
+
+def next_step(message: Message, passage: Passage, routes: Routes) -> Batch | Condemned | None:
+    """What follows for the recipients that wait and may be sent to now. Nobody shares a batch with fenced ones."""
+    left_out = paused_recipients(message, routes.paused_domains)
+    at_most = routes.view(passage.seat.route).batch_limit(passage.seat.lane)
+    if message.turn:
+        at_most = min(at_most, message.turn)
+    if not passage.fenced:
+        return next_batch(message, at_most, left_out)
+    allowed = frozenset(range(len(message.recipients))) - passage.fenced
+    return next_batch(message, at_most, left_out | passage.fenced) or next_batch(
+        message, MAX_RECIPIENTS_PER_CALL, left_out | allowed
+    )
+
+
+def paused_recipients(message: Message, domains: AbstractSet[str]) -> frozenset[int]:
+    """Recipients whose domain an operator paused."""
+    if not domains:
+        return frozenset()
+    addresses = enumerate(message.recipients)
+    return frozenset(index for index, address in addresses if address.rpartition("@")[2].lower() in domains)
+
+
+def has_queue(view: RouteView, lane: str) -> bool:
+    """Whether somebody waited in this lane or one before it when the gate looked last, so that a newcomer joins them.
+
+    Those whom an operator paused keep nobody, and which of them wait the view does not tell.
+    """
+    for name, seen in view.lanes.items():
+        if seen.messages and not seen.paused_senders:
+            return True
+        if name == lane:
+            break
+    return False
+
+
+def call_for(message: Message, batch: Sequence[int], number: int, passage: Passage, settings: Settings) -> Call:
+    """The call of attempt `number` for this batch; what is redirected goes to one address."""
+    addresses = [message.recipients[index] for index in batch]
+    content = cleaned(passage.content, addresses, settings.relay, rewrite_long=rewrites_headers(message))
+    if passage.fenced and batch[0] in passage.fenced:
+        content = redirected(content, addresses)
+        addresses = [settings.relay.fence_redirect_to]
+    tag = f"{message.message_id}.{number}"
+    return Call(
+        sender=passage.sender,
+        recipients=addresses,
+        content=content,
+        tags={**passage.tags, BATCH_TAG: tag},
+        configuration_set=passage.configuration_set,
+        header=own_header(BATCH_HEADER, tag),
+    )
+
+
+def may_rewrite(call: Call, settings: Settings) -> bool:
+    """Whether the headers of this call name more addresses than they need."""
+    return cleaned(call.content, call.recipients, settings.relay, rewrite_long=True) is not call.content

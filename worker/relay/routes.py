@@ -1,0 +1,105 @@
+"""The ways to SES: one client for each route, its limits, and what is known of it without asking the spool.
+
+The views come from the gate, which looks at least once a second in every process, so a cached word about a route or a
+pause is a second old at most. They serve choices (which route, how large a batch, which recipients to leave out);
+whether a call may be made is decided by the spool in the transaction that writes its intent.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from config.settings import RouteSettings, Settings
+from spool.assembly import limits_of
+from spool.sending_quota import Gate, Pause, RouteLimits, RouteView
+from worker.relay.ses import SesClient
+
+# A breaker that opened a moment ago may close with the next probe; only then mail is worth moving.
+_OPEN_BREAKER_MS = 2000
+_DOMAIN_SCOPE = "domain:"
+
+
+class Routes:
+    """Build it on the event loop, `await open()`, `await close()`. Names that are no route's raise KeyError."""
+
+    def __init__(self, settings: Settings, *, new_client: Callable[[RouteSettings], SesClient] | None = None) -> None:
+        def client(route: RouteSettings) -> SesClient:
+            return SesClient(settings.relay, concurrent_calls=settings.worker.concurrent_calls, route=route)
+
+        self._settings = settings.routes_by_name
+        self._limits = limits_of(settings)
+        self._clients = {name: (new_client or client)(route) for name, route in self._settings.items()}
+        self._views = {name: RouteView(name) for name in self._settings}
+        #: Route → the probe that a message of this process was chosen for, by its instant.
+        self._probed: dict[str, int] = {}
+        self._stack = AsyncExitStack()
+        #: Recipient domain → when its pause ends, server's ms; 0 = it is taken back by the operator.
+        self.domain_pauses: Mapping[str, int] = {}
+        self.paused_domains: frozenset[str] = frozenset()
+
+    async def open(self) -> None:
+        """Opens every client. Raises botocore's errors."""
+        for client in self._clients.values():
+            await client.open()
+            self._stack.push_async_callback(client.close)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._stack.aclose()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In the order of the settings."""
+        return tuple(self._settings)
+
+    @property
+    def all_limits(self) -> Sequence[RouteLimits]:
+        """Of every route, for the gate."""
+        return tuple(self._limits.values())
+
+    def settings(self, name: str) -> RouteSettings:
+        """With what it takes over from [relay]: region, configuration set, caps."""
+        return self._settings[name]
+
+    def ses(self, name: str) -> SesClient:
+        """The route's client, with slots of its own."""
+        return self._clients[name]
+
+    def limits(self, name: str) -> RouteLimits:
+        """For a take."""
+        return self._limits[name]
+
+    def view(self, name: str) -> RouteView:
+        """What the gate saw last; before its first look a route without limits or troubles."""
+        return self._views[name]
+
+    def is_open(self, name: str) -> bool:
+        """Whether mail can go there: its breaker has not been open for longer than two seconds."""
+        view = self._views[name]
+        return view.trouble is None or view.taken_at_ms - view.trouble.since_ms <= _OPEN_BREAKER_MS
+
+    def takes_mail(self, name: str) -> bool:
+        """For the choice of a message's route: `is_open`, or this message may be the probe that closes the breaker.
+
+        One for each probe in each process: the mail of a route that is left alone would never find it well again.
+        """
+        view = self._views[name]
+        if view.trouble is None or self.is_open(name):
+            return True
+        if view.taken_at_ms < view.trouble.probe_at_ms or self._probed.get(name) == view.trouble.probe_at_ms:
+            return False
+        self._probed[name] = view.trouble.probe_at_ms
+        return True
+
+    def saw(self, gate: Gate) -> None:
+        """Takes over what a look of the gate told."""
+        self._views.update({name: view for name, view in gate.routes.items() if name in self._settings})
+        self.domain_pauses = _paused_domains(gate.pauses)
+        self.paused_domains = frozenset(self.domain_pauses)
+
+
+def _paused_domains(pauses: Iterable[Pause]) -> Mapping[str, int]:
+    return {
+        pause.scope.removeprefix(_DOMAIN_SCOPE).lower(): pause.until_ms
+        for pause in pauses
+        if pause.scope.startswith(_DOMAIN_SCOPE)
+    }
