@@ -48,7 +48,7 @@ class Measured:
     @property
     def cells(self) -> list[str]:
         """As shown, with the verdict at the end."""
-        values = [value if isinstance(value, str) else f"{value:,.6g}" for value in self.columns.values()]
+        values = [value if isinstance(value, str) else f"{value:,}" for value in self.columns.values()]
         return [*values, f"NO: {', '.join(self.misses)}" if self.misses else "yes"]
 
 

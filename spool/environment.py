@@ -21,6 +21,7 @@ from redis import exceptions
 
 from config.errors import Refused, TryLater
 from config.queues import KEY_PREFIX
+from spool import scripts
 from spool.scripts import answer_of
 
 ENVIRONMENT = KEY_PREFIX + "environment"  # string: JSON of the class below
@@ -51,14 +52,12 @@ async def read_environment(redis: aioredis.Redis) -> Environment | None:
 async def claim_environment(redis: aioredis.Redis, name: str) -> Environment:
     """The spool's own word, when the process may use it; the first to come gives the spool its name.
 
-    Raises WrongEnvironment, StoreUnavailable, or StoreFull (a full server that no process has claimed yet).
+    Raises WrongEnvironment or StoreUnavailable. A full server is claimed as well: what it has must go on.
     """
-    # Looking first: a server without memory refuses the write even where it would change nothing.
     found = await read_environment(redis)
     if found is None:
         fresh = Environment(name, str(uuid.uuid4()), time.time_ns() // 1_000_000)
-        await answer_of(redis.set(ENVIRONMENT, orjson.dumps(fresh), nx=True))
-        found = await read_environment(redis) or fresh
+        found = Environment(**orjson.loads(await scripts.ENVIRONMENT(redis, [orjson.dumps(fresh)])))
     if found.name != name:
         raise WrongEnvironment(refusal(found.name, name))
     return found

@@ -66,7 +66,7 @@ def test_the_order_of_a_senders_mail_is_kept_within_a_second():
     with Line(**SETTINGS, SLUICE_SIMULATOR_MAX_SEND_RATE="20") as line:
         line.worker()
         line.worker()
-        before = line.submit(30, sender="app@example.com")
+        before = line.submit(100, sender="app@example.com")
         wait_until(lambda: line.route().lanes["express"].messages >= 10, "the lane is not empty")
         ids = [line.submit(1, sender="app@example.com")[0] for _ in range(60)]
         line.wait_for([*before, *ids])

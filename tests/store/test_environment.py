@@ -63,14 +63,14 @@ async def test_a_new_name_keeps_the_id(spool: Spool):
         await claim_environment(spool.redis, "")
 
 
-async def test_a_full_server_lets_its_own_processes_start(own_server: RedisServer):
+async def test_a_full_server_lets_its_processes_start_and_is_claimed_by_the_first(own_server: RedisServer):
     redis = redis_client(own_server.url)
     await claim_environment(redis, "production")
     own_server.call("CONFIG", "SET", "maxmemory", "1")
     assert (await claim_environment(redis, "production")).name == "production"
     assert await claim_if_it_answers(redis, "production")
     await redis.delete(ENVIRONMENT)
-    assert not await claim_if_it_answers(redis, "production")
+    assert await claim_if_it_answers(redis, "production")
     await redis.aclose()
 
 

@@ -82,8 +82,9 @@ def test_quick_is_small_and_single_options_go_on_top():
 
 
 def test_a_table_says_what_was_missed():
-    rows = [Measured({"rate": "14/s", "share": 0.99}), Measured({"rate": "100/s", "share": 0.5}, ["share"])]
+    rows = [Measured({"rate": "14/s", "share": 1_000_000}), Measured({"rate": "100/s", "share": 0.5}, ["share"])]
     lines = rows_table(rows).splitlines()
     assert lines[0].split() == ["rate", "|", "share", "|", "targets", "met?"]
     assert lines[2].endswith("| yes")
+    assert "1,000,000" in lines[2]
     assert lines[3].endswith("| NO: share")
