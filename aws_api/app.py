@@ -14,6 +14,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/healthz", healthz),
     web.get("/metrics", metrics),
     *door.ROUTES,
+    door.UNKNOWN,
 )
 
 

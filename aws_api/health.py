@@ -1,7 +1,8 @@
 """GET /healthz: 200 only when mail can be accepted and is moving, else 503.
 
 The body says why: `status` (ok or failing), `problems` (sentences with what to do; with a weakened durability also
-while the status is ok), `notes` (what keeps mail on purpose or for a while: pauses, the end of the daily quota), and
+while the status is ok), `notes` (what keeps mail on purpose or for a while: pauses, the end of the daily quota, mail
+that is held), and
 the figures the judgement rests on. It holds no address and no content.
 """
 
@@ -13,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from aws_api.admin.picture import finite
-from aws_api.admin.route_words import notes, troubles
+from aws_api.admin.route_words import kept, notes, troubles
 from aws_api.tools import TOOLS
 from spool.assembly import limits_of
 from spool.figures import Figures, read_figures, standstills
@@ -41,7 +42,7 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) 
     return Health(
         is_ok=report.is_safe and not report.is_full and not still,
         problems=(*report.problems, *still),
-        notes=notes(figures, is_public=True),
+        notes=(*notes(figures, is_public=True), *kept(figures)),
         figures={
             "places": {place.value: messages for place, messages in figures.places.items()},
             "oldest_waiting_seconds": figures.oldest_waiting_seconds,

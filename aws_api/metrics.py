@@ -166,6 +166,12 @@ def _spool(report: SafetyReport) -> Iterator[Metric]:
 def _surroundings(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("mailsluice_workers_alive", "Workers with a fresh heartbeat.", value=len(figures.workers))
     yield GaugeMetricFamily("mailsluice_events_kept", "Events kept for the destinations.", value=figures.events_kept)
+    if figures.feedback_seen_at_ms:
+        yield GaugeMetricFamily(
+            "mailsluice_feedback_seen_age_seconds",
+            "How long ago SES's events were read to their end.",
+            value=max(0.0, (figures.taken_at_ms - figures.feedback_seen_at_ms) / 1000),
+        )
     behind = GaugeMetricFamily(
         "mailsluice_events_backlog", "Events a destination has yet to take.", labels=["destination"]
     )

@@ -47,6 +47,9 @@ def _options(settings: Settings, pool: str) -> dict[str, Any]:
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A server that became a replica, or is not yet a master again, answers with errors (READONLY, UNBLOCKED, …).
+        # That must not end a worker either: it connects anew until the server takes its commands.
+        "broker_channel_error_retry": True,
         "task_queues": [Queue(name, routing_key=name) for name in ALL_QUEUES],
         "task_default_queue": PROCESS_QUEUE,
         "task_default_exchange": PROCESS_QUEUE,

@@ -94,11 +94,14 @@ class LanesSettings(Section):
 
     @model_validator(mode="after")
     def _known_lanes(self) -> "LanesSettings":
+        mistakes = []
         if wrong := [name for name in self.shares if not re.fullmatch(NAME_PATTERN, name)]:
-            raise ValueError(f"shares: {', '.join(wrong)} is no name of a lane; allowed: {NAME_PATTERN}")
+            mistakes.append(f"shares: {', '.join(wrong)} is no name of a lane; allowed: {NAME_PATTERN}")
         if unknown := {self.default, *self.by_user.values()} - set(self.shares):
             wrong_names = ", ".join(sorted(unknown))
-            raise ValueError(f"default, by_user: unknown lane {wrong_names}; shares has {', '.join(self.shares)}")
+            mistakes.append(f"default, by_user: unknown lane {wrong_names}; shares has {', '.join(self.shares)}")
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return self
 
 

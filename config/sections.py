@@ -94,7 +94,7 @@ class SmtpSettings(Section):
 
 
 class ApiSettings(Section):
-    """The HTTP door: /healthz and /metrics, later the AWS operations."""
+    """The HTTP door: /healthz, /metrics and /admin/, later the AWS operations."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(2580, description="Port of all HTTP services.")

@@ -88,7 +88,7 @@ def gateway(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 
 @app.command()
 def api(config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Run the HTTP door: /healthz and /metrics."""
+    """Run the HTTP door: /healthz, /metrics and /admin/."""
     settings = _load(config, data_dir)
     from aws_api.process import run
 

@@ -1,4 +1,4 @@
-"""How a command that looks at the spool reaches it: connect, ask, close, and one clear line when that fails."""
+"""How a command reaches the spool: connect, look or act, close, and one clear line when that fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,6 +10,7 @@ from redis import asyncio as aioredis
 from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_spool
+from spool.environment import check_environment
 from spool.scripts import StoreUnavailable
 from spool.store import Spool
 
@@ -21,6 +22,16 @@ Looker = Callable[[Spool, aioredis.Redis], Awaitable[int]]
 def look(settings: Settings, looker: Looker) -> int:
     """Runs `looker(spool, broker)` and returns its exit code; 2 with a line on stderr without a server."""
     return asyncio.run(_look(settings, looker))
+
+
+def act(settings: Settings, actor: Looker) -> int:
+    """The same for what changes something: on a spool of another environment it raises Refused before that."""
+
+    async def guarded(spool: Spool, broker: aioredis.Redis) -> int:
+        await check_environment(spool.redis, settings.spool.environment)
+        return await actor(spool, broker)
+
+    return look(settings, guarded)
 
 
 async def _look(settings: Settings, looker: Looker) -> int:

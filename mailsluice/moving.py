@@ -11,11 +11,12 @@ from redis import asyncio as aioredis
 from aws_api.admin.by_filter import Budget, Sum, act_on_filter, count_filter
 from aws_api.admin.by_id import Said, act_on_ids
 from aws_api.admin.filters import Filter, MessageAction, states_of
+from aws_api.admin.pausing import check_names
 from aws_api.admin.who import Who
 from aws_api.admin.wording import escaped, many
 from config.errors import Refused
 from config.settings import Settings
-from mailsluice.looking import look
+from mailsluice.looking import act
 from spool.store import Spool
 
 EXIT_NOT_DONE = 1
@@ -43,14 +44,18 @@ def run(
     if not any_ids:
         states_of(action, chosen)  # what is refused is refused before anything is asked
 
-    async def act(spool: Spool, _: aioredis.Redis) -> int:
+    async def do(spool: Spool, _: aioredis.Redis) -> int:
         if any_ids:
             return _tell(await act_on_ids(spool, action, any_ids, who))
-        if not is_meant:
-            return _tell_count(action, await count_filter(spool, action, chosen, Budget()))
-        return _tell_sum(action, await act_on_filter(spool, action, chosen, Budget(), who))
+        if is_meant:
+            total = await act_on_filter(spool, action, chosen, Budget(), who)
+        else:
+            total = await count_filter(spool, action, chosen, Budget())
+        if not total.messages:  # mail may still wait in a lane or for a route that has left the settings
+            check_names(chosen.lane, chosen.route, settings)
+        return _tell_sum(action, total) if is_meant else _tell_count(action, total)
 
-    return look(settings, act)
+    return act(settings, do)
 
 
 def _tell(said: Sequence[Said]) -> int:

@@ -33,10 +33,10 @@ def _seconds(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
-Lane = Annotated[str, typer.Option(metavar="NAME", help="Lane.")]
-User = Annotated[str, typer.Option(metavar="NAME", help="SMTP user; of mail without one the envelope sender.")]
-Route = Annotated[str, typer.Option(metavar="NAME", help="Route.")]
-Domain = Annotated[str, typer.Option(metavar="DOMAIN", help="Domain of recipients.")]
+Lane = Annotated[str | None, typer.Option(metavar="NAME", help="Lane.")]
+User = Annotated[str | None, typer.Option(metavar="NAME", help="SMTP user; of mail without one the envelope sender.")]
+Route = Annotated[str | None, typer.Option(metavar="NAME", help="Route.")]
+Domain = Annotated[str | None, typer.Option(metavar="DOMAIN", help="Domain of recipients.")]
 WhyText = Annotated[str, typer.Option("--why", metavar="TEXT", help="For the event of it.")]
 For = Annotated[
     float | None, typer.Option("--for", parser=_seconds, metavar="TIME", help="30m, 2h30m, 1d; default: no end.")
@@ -53,10 +53,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it a filter onl
 
 def pause(
     *,
-    lane: Lane = "",
-    user: User = "",
-    domain: Domain = "",
-    route: Route = "",
+    lane: Lane = None,
+    user: User = None,
+    domain: Domain = None,
+    route: Route = None,
     for_seconds: For = None,
     why: WhyText = "",
     config: ConfigFile = None,
@@ -73,10 +73,10 @@ def pause(
 
 def resume(
     *,
-    lane: Lane = "",
-    user: User = "",
-    domain: Domain = "",
-    route: Route = "",
+    lane: Lane = None,
+    user: User = None,
+    domain: Domain = None,
+    route: Route = None,
     why: WhyText = "",
     config: ConfigFile = None,
     data_dir: DataDir = None,

@@ -15,7 +15,7 @@ from aws_api.admin.route_words import paused, resume_command, scope_words
 from aws_api.admin.who import Who
 from aws_api.admin.wording import escaped, instant, many
 from config.settings import Settings
-from mailsluice.looking import look
+from mailsluice.looking import act
 from spool.sending_quota import Pause
 from spool.store import Spool
 
@@ -33,21 +33,21 @@ def who_is_here(why: str = "") -> Who:
 
 def pause(settings: Settings, scope: Scope, who: Who, for_seconds: float | None) -> int:
     """Begins a pause. Returns the exit code. Raises Refused."""
-    pausing.keys_of(scope, settings)
+    pausing.scopes_of_pause(settings, scope, for_seconds)  # what is refused is refused before anything is asked
 
-    async def act(spool: Spool, _: aioredis.Redis) -> int:
+    async def do(spool: Spool, _: aioredis.Redis) -> int:
         for one in await pausing.pause(spool, settings, scope, who, for_seconds=for_seconds):
             typer.echo(f"{_capital(escaped(scope_words(one.scope)))} is paused, {_end(one)}")
         return 0
 
-    return look(settings, act)
+    return act(settings, do)
 
 
 def resume(settings: Settings, scope: Scope, who: Who) -> int:
     """Ends a pause. Returns 0 when something was paused or a route is probed, else 1. Raises Refused."""
-    pausing.keys_of(scope, settings)
+    pausing.keys_of(scope)
 
-    async def act(spool: Spool, _: aioredis.Redis) -> int:
+    async def do(spool: Spool, _: aioredis.Redis) -> int:
         done = await pausing.resume(spool, settings, scope, who)
         for one in done.ended:
             typer.echo(f"{_capital(escaped(scope_words(one)))} goes on.")
@@ -61,13 +61,13 @@ def resume(settings: Settings, scope: Scope, who: Who) -> int:
             typer.echo(f"Still paused: {escaped(paused(still, done.now_ms))}; {resume_command(still.scope)} ends it.")
         return 0 if done.ended or done.is_probed else EXIT_NOT_PAUSED
 
-    return look(settings, act)
+    return act(settings, do)
 
 
 def drain(settings: Settings, worker: str, who: Who, *, is_undone: bool) -> int:
     """Drains a worker, or ends that. Returns the exit code. Raises Refused."""
 
-    async def act(spool: Spool, _: aioredis.Redis) -> int:
+    async def do(spool: Spool, _: aioredis.Redis) -> int:
         if not is_undone:
             await pausing.drain(spool, worker, who)
             typer.echo(f"{worker} finishes what it has and takes no more; mailsluice queue shows when it has none.")
@@ -78,7 +78,7 @@ def drain(settings: Settings, worker: str, who: Who, *, is_undone: bool) -> int:
         typer.echo(f"{escaped(worker)} was not being drained.", err=True)
         return EXIT_NOT_PAUSED
 
-    return look(settings, act)
+    return act(settings, do)
 
 
 def _end(pause: Pause) -> str:

@@ -78,7 +78,8 @@ def _when(wait: Wait, now_ms: int) -> str:
     first = f"{instant(wait.first_at_ms)} ({distance(wait.first_at_ms, now_ms)})"
     if wait.place is Place.HELD:
         return f"; since {first}, for instance {wait.example}"
-    return f"; next at {first}, last at {instant(wait.last_at_ms)}"
+    last = f", last at {instant(wait.last_at_ms)}" if wait.last_at_ms != wait.first_at_ms else ""
+    return f"; next at {first}{last}"
 
 
 def _routes(picture: Picture) -> Iterator[str]:

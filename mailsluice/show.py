@@ -24,7 +24,7 @@ from aws_api.admin.wording import distance, escaped, instant, many, span
 from config.settings import Settings
 from mailsluice.looking import look
 from spool.records import Attempt, Message
-from spool.states import Place, RecipientState
+from spool.states import AWAITS_EVENT, Place, RecipientState
 from spool.store import Spool
 
 EXIT_UNKNOWN_ID = 1
@@ -98,7 +98,10 @@ def _state(message: Message, now_ms: int) -> str:
             holder = escaped(message.worker) or "a worker"
             return f"leased: {holder} has it; silent, it would lose it {distance(message.until_ms, now_ms)}"
         case Place.PARKED:
-            return f"parked: {reason}" if is_in_lane(message) else f"parked: {reason}; tried again at {until}"
+            if is_in_lane(message):
+                return f"parked: {reason}"
+            again = "asked" if message.reason == AWAITS_EVENT else "tried"
+            return f"parked: {reason}; {again} again at {until}"
         case Place.HELD:
             return f"held since {until}: {reason}; `mailsluice release {message.message_id}` tries again"
         case Place.DONE:
@@ -110,8 +113,10 @@ def _recipients(message: Message) -> Iterator[str]:
     for index, (address, state) in enumerate(zip(message.recipients, message.states, strict=True)):
         attempt = deciding_attempt(message, index)
         number = attempt.number if attempt else 0
-        answer = answer_of(attempt, state)
+        answer = answer_of(message, index)
         detail = f"SES id {answer['ses_message_id']}" if answer["ses_message_id"] else answer["reason"]
+        if answer["redirected_to"]:
+            detail += f", sent to {answer['redirected_to']} instead (fence)"
         groups.setdefault((state, number, detail), []).append(address)
     yield f"Recipients: {len(message.recipients):,}"
     for (state, number, detail), addresses in groups.items():

@@ -63,6 +63,13 @@ async def claim_environment(redis: aioredis.Redis, name: str) -> Environment:
     return found
 
 
+async def check_environment(redis: aioredis.Redis, name: str) -> None:
+    """For an operator's act: nothing is claimed. Raises WrongEnvironment, StoreUnavailable."""
+    found = await read_environment(redis)
+    if found is not None and found.name != name:
+        raise WrongEnvironment(refusal(found.name, name))
+
+
 async def claim_if_it_answers(redis: aioredis.Redis, name: str) -> bool:
     """For a door, which starts without the server too; False = it is away, or refuses our user.
 

@@ -5,7 +5,7 @@ by the scripts, and where single messages must be looked at, a window of them is
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from spool import keys, scripts
 from spool.operator import counting
 from spool.routes import pauses_of, read_routes
 from spool.sending_quota import Pause, RouteLimits, RouteView
-from spool.states import Place
+from spool.states import AWAITS_EVENT, Place
 from spool.store import Spool
 from spool.tally import DURATIONS, Histogram, histograms
 
@@ -26,6 +26,8 @@ from spool.tally import DURATIONS, Histogram, histograms
 STALE_MS = 30_000
 # As in lua/prelude.lua: the hash of ages counts by slots of acceptance.
 SLOT_MS = 10_000
+# The reader of SES's events asks several times a minute.
+_FEEDBACK_SILENT_SECONDS = 60
 #: How many messages of a place are looked at one by one.
 SAMPLE = 200
 
@@ -86,6 +88,8 @@ class Figures:
     pauses: tuple[Pause, ...] = ()
     #: Worker → since when it takes no more messages, ms.
     draining: Mapping[str, int] = field(default_factory=dict)
+    #: When SES's events were last read to their end; 0 = never.
+    feedback_seen_at_ms: int = 0
 
     @property
     def waiting(self) -> int:
@@ -119,7 +123,20 @@ def standstills(figures: Figures, stall_seconds: float) -> tuple[str, ...]:
         found.append(
             "Every worker is being drained, accepted mail waits: mailsluice drain WORKER --undo, or start one."
         )
-    return tuple(found)
+    return (*found, *_silence(figures))
+
+
+def _silence(figures: Figures) -> Iterator[str]:
+    """Doubts that nothing can end, because nobody reads what SES tells."""
+    doubts = figures.reasons[Place.PARKED].get(AWAITS_EVENT, 0)
+    seen_at_ms = figures.feedback_seen_at_ms
+    silent_seconds = (figures.taken_at_ms - seen_at_ms) / 1000
+    if doubts and silent_seconds > _FEEDBACK_SILENT_SECONDS:
+        since = f"were not read for {silent_seconds:,.0f} s" if seen_at_ms else "were never read"
+        yield (
+            f"SES's events {since}, and messages in doubt wait for them ({doubts:,}): start mailsluice feedback, and "
+            "see feedback.away in its log."
+        )
 
 
 async def read_figures(
@@ -150,7 +167,8 @@ async def _read(redis: aioredis.Redis, destinations: Sequence[str]) -> dict[str,
     pipeline.hkeys(keys.AGES)
     for one_hash in (keys.REASONS, keys.COUNTERS, DURATIONS, keys.WORKERS, keys.PAUSES, keys.DRAINS):
         pipeline.hgetall(one_hash)
-    clock, *sizes, sample, ages, reasons, counters, durations, workers, pauses, drains = await pipeline.execute()
+    pipeline.hget(keys.FEEDBACK, "seen_at_ms")
+    clock, *sizes, sample, ages, reasons, counters, durations, workers, pauses, drains, seen = await pipeline.execute()
     now_ms = clock[0] * 1000 + clock[1] // 1000
     alive = living_workers(workers, now_ms)
     (kept, backlogs), due_seconds = await asyncio.gather(
@@ -168,6 +186,7 @@ async def _read(redis: aioredis.Redis, destinations: Sequence[str]) -> dict[str,
         "backlogs": backlogs,
         "workers": alive,
         "pauses": counting(pauses_of(pauses), now_ms),
+        "feedback_seen_at_ms": int(seen or 0),
         "draining": {name: at for name, at in _numbers(drains).items() if name in {one.name for one in alive}},
     }
 

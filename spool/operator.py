@@ -3,8 +3,8 @@
 Theory of operation
 1. A pause is a field of one hash; takes and gates read it there (sending_quota.py), so nothing is rewritten however
    much waits. A pause with an end ends by itself.
-2. A hold moves due and parked messages at once; of a leased one its worker's next settlement does it (field `ho`).
-   A crash of the worker in between leaves the mark, and the next holder settles it.
+2. A hold moves due and parked messages at once; that of a leased one is marked (field `ho`), denies its worker the
+   next call, and is done by whatever ends the lease: the worker's move, or the sweep after its crash.
 3. A walk goes through a place by ZSCAN, a few hundred messages at a time: memory and the time in which the server
    does nothing else are bounded however many there are. What moves meanwhile may be missed or met twice; every act
    does nothing to a message that is not any more where it was seen.

@@ -71,6 +71,8 @@ class Attempt:
     #: SES's code and text, or ours; safe to show.
     code: str = ""
     reason: str = ""
+    #: The one address that the fence put in the place of the batch's; "" = the batch went where it belongs.
+    redirected_to: str = ""
 
     def encode(self) -> bytes:
         """JSON for the message's hash."""

@@ -97,8 +97,10 @@ def _foreseen(view: RouteView, ledger: Ledger) -> RouteView:
     lanes, total = {}, 0
     for name, lane in view.lanes.items():
         total += lane.recipients
-        drained = drained_at_ms(view, ledger, total, share=lane.share) if lane.recipients else None
-        lanes[name] = dataclasses.replace(lane, drained_at_ms=drained)
+        slot = next_slot_at_ms(view, ledger, share=lane.share) if lane.recipients else None
+        is_foreseen = lane.recipients and not lane.is_all_paused
+        drained = drained_at_ms(view, ledger, total, share=lane.share) if is_foreseen else None
+        lanes[name] = dataclasses.replace(lane, drained_at_ms=drained, next_slot_at_ms=slot)
     instants = [lane.drained_at_ms for lane in lanes.values() if lane.recipients]
     last = max((one for one in instants if one is not None), default=None)
     return dataclasses.replace(
@@ -177,7 +179,9 @@ def view_of(row: Mapping[str, Any]) -> RouteView:
         factor=row["factor"],
         is_fallback=row["is_fallback"],
         lanes={
-            lane["name"]: LaneView(lane["share"], lane["messages"], lane["recipients"], lane["paused_senders"])
+            lane["name"]: LaneView(
+                lane["share"], lane["messages"], lane["recipients"], lane["paused_senders"], lane["is_all_paused"]
+            )
             for lane in row["lanes"]
         },
         trouble=Trouble(**trouble) if trouble else None,

@@ -79,6 +79,7 @@ def _fact_row(fact: RouteFact) -> dict[str, Any]:
         "code": fact.code,
         "words": fact.words,
         "recipients": int(fact.recipients),
+        "lanes": list(fact.lanes),
     }
 
 

@@ -43,6 +43,11 @@ class RouteLimits:
     #: (lane, share in percent) in order of priority.
     lanes: tuple[tuple[str, int], ...] = (("express", 100),)
 
+    def lanes_from(self, lane: str) -> tuple[str, ...]:
+        """This lane and those after it."""
+        names = [name for name, _ in self.lanes]
+        return tuple(names[names.index(lane) :]) if lane in names else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:
@@ -55,6 +60,13 @@ class Seat:
     weight: float = 1.0
     #: Domain of the From header, for the choice of another route.
     from_domain: str = ""
+
+
+def sender_key(address: str) -> str:
+    """Under which name mail of this envelope sender takes turns when it has no SMTP user."""
+    local, at, domain = address.lower().rpartition("@")
+    # A sender that is a label only keeps it: an empty key would put it with the bounces.
+    return f"{local.partition('+')[0] or local}{at}{domain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +100,8 @@ class Denied:
     wait_ms: int
 
 
-FactKind = Literal["ok", "throttled", "daily", "trouble", "unreachable"]
+#: ok ends a trouble, trouble begins one, denied and unreachable do by coming again and again; refused tells nothing.
+FactKind = Literal["ok", "refused", "throttled", "daily", "trouble", "denied", "unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +113,10 @@ class RouteFact:
     #: SES's code and words, or ours; safe to show.
     code: str = ""
     words: str = ""
-    #: Recipients that SES certainly did not take: given back to the daily quota.
+    #: Recipients that SES certainly did not take: given back to the daily quota, and to the rate.
     recipients: int = 0
+    #: The lane that they were taken for, and those after it.
+    lanes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +128,7 @@ class Trouble:
     since_ms: int
     #: When the next probe may be made.
     probe_at_ms: int
-    #: The account's (an operator has to act), or else SES cannot be reached.
+    #: The account's, or a permission that lacks (an operator has to act); or else SES cannot be reached.
     is_account: bool
 
 
@@ -126,8 +141,12 @@ class LaneView:
     recipients: int = 0
     #: Senders whose messages wait because an operator paused them.
     paused_senders: int = 0
+    #: Nobody else waits.
+    is_all_paused: bool = False
     #: When the last of them will be gone at this rate; None = not asked for, or not to be foreseen.
     drained_at_ms: int | None = None
+    #: When the lane's part of the daily quota has room again; None = not asked for, or it has.
+    next_slot_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,11 @@ class Move(StrEnum):
     LEASE_END = "lease end"
     WAKE = "wake"
     TURN = "turn"
+    RECHOOSE = "rechoose"
     CONFIRM = "confirm"
     RELEASE = "release"
+    FREE = "free"
+    RETRY = "retry"
     DROP = "drop"
 
 
@@ -132,13 +135,16 @@ MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
     (_P.LEASED, _M.PUT_BACK): _P.DUE,
     (_P.LEASED, _M.PARK): _P.PARKED,
     (_P.LEASED, _M.QUEUE): _P.PARKED,  # and into the queue of its lane
-    (_P.LEASED, _M.HOLD): _P.HELD,  # by its holder; the operator's hold waits for that
-    (_P.DUE, _M.HOLD): _P.HELD,
-    (_P.PARKED, _M.HOLD): _P.HELD,
+    (_P.LEASED, _M.HOLD): _P.HELD,  # by its holder; the operator's hold waits for the end of the lease
+    (_P.DUE, _M.HOLD): _P.HELD,  # by the operator
+    (_P.PARKED, _M.HOLD): _P.HELD,  # by the operator
+    (_P.HELD, _M.FREE): _P.DUE,  # for the reason HELD_BY_OPERATOR only
+    (_P.PARKED, _M.RETRY): _P.DUE,  # not from the queue of a lane
     (_P.LEASED, _M.FINISH): _P.DONE,
-    (_P.LEASED, _M.LEASE_END): _P.DUE,  # or HELD when it happened max_crashes times
+    (_P.LEASED, _M.LEASE_END): _P.DUE,  # or HELD: the operator wants it held, or it happened max_crashes times
     (_P.PARKED, _M.WAKE): _P.DUE,
     (_P.PARKED, _M.TURN): _P.DUE,  # from the queue of its lane only
+    (_P.PARKED, _M.RECHOOSE): _P.DUE,  # from the queue of its lane only
     (_P.PARKED, _M.CONFIRM): _P.DUE,  # for the reason AWAITS_EVENT only
     (_P.HELD, _M.CONFIRM): _P.DUE,  # for the reason IN_DOUBT only
     (_P.PARKED, _M.RELEASE): _P.DUE,
@@ -147,8 +153,10 @@ MESSAGE_TABLE: dict[tuple[Place, Move], Place] = {
     (_P.HELD, _M.DROP): _P.DONE,
 }
 
-# Beginning of the reason of parked messages that nobody but an operator can help; /healthz looks for it.
+# Beginning of the reason of messages whose own call was refused for what only an operator can mend; they wait by
+# themselves, and so do those whose own call failed because SES or the way to it was out of order.
 ACCOUNT_TROUBLE = "SES account trouble"
+SES_UNAVAILABLE = "SES unavailable"
 # Reason of messages that are held because a call ended without an answer; a late one lets them go on (settle.lua).
 IN_DOUBT = "in doubt: sent or not"
 # Reasons of parked messages. Those of a lane wait for tokens, and why there are none is told of the route.
@@ -156,6 +164,8 @@ IN_LANE = "waits for its turn"
 AWAITS_EVENT = "waits for SES's own event of a call without an answer"
 PAUSED_DOMAIN = "recipient domain is paused"
 IDENTITY = "SES identity not verified"
+#: Its code follows.
+UNKNOWN_ANSWER = "SES answered what nobody knows"
 NO_ROUTE = "no route allows this sender"
 # Reason of messages that an operator holds.
 HELD_BY_OPERATOR = "held by the operator"

@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -219,11 +219,14 @@ class Line:
     # -- the simulator
 
     def http(self, method: str, path: str, body: Any = None) -> bytes:
+        return self._asked(method, path, body).strip()
+
+    def _asked(self, method: str, path: str, body: Any = None) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.simulator_url + path, data, method=method)
         with urllib.request.urlopen(request, timeout=20) as answer:
             text: bytes = answer.read()
-            return text.strip()
+            return text
 
     def fault(self, kind: str, **fields: Any) -> None:
         self.http("PUT", "/faults", {"kind": kind, **fields})
@@ -250,6 +253,14 @@ class Line:
         """What the simulator counts: calls beyond a limit, calls refused for another reason, the largest burst."""
         figures: dict[str, float] = json.loads(self.http("GET", "/violations"))
         return figures
+
+    def events_of_ses(self) -> list[dict[str, Any]]:
+        """SES's own events of all calls, as the simulator tells them."""
+        return [json.loads(line) for line in self.http("GET", "/events").splitlines()]
+
+    def raw(self, entry: Mapping[str, Any]) -> bytes:
+        """What SES took with a call of the ledger, to the byte."""
+        return self._asked("GET", f"/messages/{entry['ses_message_id']}")
 
     def sent_messages(self) -> list[str]:
         """Our ids of the messages in the order in which SES took their calls."""
@@ -280,14 +291,16 @@ class Line:
         self,
         messages: int = 1,
         *,
-        recipients: int = 1,
+        recipients: int | Sequence[str] = 1,
         nudge: bool = True,
         size_bytes: int = 500,
         sender: str = "app@example.com",
         lane: str = "",
+        **members: Any,
     ) -> list[str]:
-        """Puts messages into the spool as a door does; their ids."""
-        new = [_message(recipients, size_bytes, sender, lane) for _ in range(messages)]
+        """Puts messages into the spool as a door does; their ids. `members` of NewMessage stand in place of ours."""
+        ours = (_message(recipients, size_bytes, sender, lane) for _ in range(messages))
+        new = [dataclasses.replace(message, **members) for message in ours]
 
         async def accept(spool: Spool) -> None:
             nudger = Nudger(spool.redis, self.settings)
@@ -457,13 +470,15 @@ def _told(events: Sequence[dict[str, Any]]) -> dict[str, set[tuple[str, str]]]:
     return told
 
 
-def _message(recipients: int, size_bytes: int, sender: str, lane: str) -> NewMessage:
+def _message(recipients: int | Sequence[str], size_bytes: int, sender: str, lane: str) -> NewMessage:
     message_id = new_message_id()
+    if isinstance(recipients, int):
+        recipients = [f"r{number}.{message_id[17:25]}@example.net" for number in range(recipients)]
     header = f"X-Sluice-Lane: {lane}\r\n" if lane else ""
     return NewMessage(
         message_id=message_id,
         sender=sender,
-        recipients=tuple(f"r{number}.{message_id[17:25]}@example.net" for number in range(recipients)),
+        recipients=tuple(recipients),
         content=f"From: {sender}\r\nTo: list@example.net\r\n{header}Subject: test\r\n\r\n".encode()
         + (b"x" * 70 + b"\r\n") * (size_bytes // 72 + 1),
         header_message_id=f"{message_id}@example.com",

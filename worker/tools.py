@@ -18,6 +18,7 @@ from worker.leases import LeaseKeeper
 from worker.relay.retry import Backoff
 from worker.relay.routes import Routes
 from worker.relay.waiting_lines import WaitingLines
+from worker.repeats import Repeats
 from worker.room import Room
 
 
@@ -44,6 +45,8 @@ class Tools:
     gate_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     #: Who waits for a few tokens without giving its message back.
     lines: WaitingLines = field(default_factory=WaitingLines)
+    #: What the log is told once for many messages.
+    repeats: Repeats = field(default_factory=Repeats)
     #: Milliseconds since the epoch, for records; decisions about leases use the server's clock.
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     chance: Callable[[], float] = field(default=random.random)

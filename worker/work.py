@@ -61,8 +61,9 @@ class Delay:
     reason: str = ""
     #: What the event tells outside; "" = nobody is told, the message only waits for its turn.
     told: str = ""
-    #: For parked; None = longer with every round.
+    #: For parked; None = longer with every round, up to `longest_seconds`.
     after_seconds: float | None = None
+    longest_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

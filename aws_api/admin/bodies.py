@@ -26,10 +26,10 @@ class Body(BaseModel):
 class ScopeBody(Body):
     """POST /admin/resume, and the beginning of /admin/pause."""
 
-    lane: Name = ""
-    user: Name = ""
-    domain: Name = ""
-    route: Name = ""
+    lane: Name | None = None
+    user: Name | None = None
+    domain: Name | None = None
+    route: Name | None = None
     why: Text = ""
 
     def scope(self) -> Scope:

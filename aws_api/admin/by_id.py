@@ -75,7 +75,7 @@ async def _release(spool: Spool, message: Message) -> _Answer:
     else:
         [is_released] = await spool.release([message.message_id])
     if is_released:
-        return True, "released, a worker takes it now", waiting(message)
+        return True, "released, it is due now", waiting(message)
     return False, f"is {await _place(spool, message)}, neither parked nor held", 0
 
 
@@ -83,7 +83,7 @@ async def _retry(spool: Spool, message: Message) -> _Answer:
     [touched] = await operator.touch(spool.redis, "wake", [message.message_id])
     match touched:
         case "done":
-            return True, "tried again, a worker takes it now", waiting(message)
+            return True, "it is due now", waiting(message)
         case "lane":
             return False, _IN_LANE, 0
         case _ if message.place is Place.HELD:

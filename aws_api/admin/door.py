@@ -65,8 +65,9 @@ def guarded(handler: Callable[[web.Request, Tools], Awaitable[Any]]) -> Handler:
 def _admit(request: web.Request, token: str) -> None:
     if not token:
         raise _Answer(404, _CLOSED)
-    shown = request.headers.get("Authorization", "")
-    if not hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), f"Bearer {token}".encode()):
+    scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+    is_right = hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())
+    if scheme.lower() != "bearer" or not is_right:  # RFC 9110, 11.1: the scheme in any case
         raise _Answer(401, "the header Authorization must be Bearer and the token of [api] admin_token")
 
 
@@ -129,8 +130,12 @@ def _moves(action: MessageAction) -> Handler:
         assert body.filter is not None
         chosen, budget = body.filter.filter(), Budget(ACT_SECONDS)
         if body.dry_run:
-            return _summed(await count_filter(tools.spool, action, chosen, budget), is_dry_run=True)
-        return _summed(await act_on_filter(tools.spool, action, chosen, budget, who), is_dry_run=False)
+            total = await count_filter(tools.spool, action, chosen, budget)
+        else:
+            total = await act_on_filter(tools.spool, action, chosen, budget, who)
+        if not total.messages:
+            pausing.check_names(chosen.lane, chosen.route, tools.settings)
+        return _summed(total, is_dry_run=body.dry_run)
 
     return guarded(move)
 
@@ -152,6 +157,13 @@ async def _drain(request: web.Request, tools: Tools) -> Any:
         return {"worker": worker, "is_draining": True}
     return {"worker": worker, "is_draining": False, "was_draining": await pausing.undrain(tools.spool, worker, who)}
 
+
+async def _unknown(request: web.Request, _: Tools) -> Any:
+    raise _Answer(404, f"there is no call {request.method} {request.path}")
+
+
+#: After all others: what is no call is told as every error.
+UNKNOWN: web.RouteDef = web.route("*", "/admin/{rest:.*}", guarded(_unknown))
 
 ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/admin/queue", guarded(_queue), allow_head=False),

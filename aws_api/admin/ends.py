@@ -36,9 +36,14 @@ def end_of(message: Message, now_ms: int) -> End:
         if attempt.outcome == "accepted" and late:
             message = message.having(late, Happening.ACCEPTED)
             at_ms = attempt.ended_at_ms or attempt.started_at_ms
-            ses_message_id = attempt.ses_message_id
             record = EventRecord(
-                "send", message.message_id, at_ms, late, ses_message_id=ses_message_id, attempt=attempt.number
+                "send",
+                message.message_id,
+                at_ms,
+                late,
+                ses_message_id=attempt.ses_message_id,
+                attempt=attempt.number,
+                redirected_to=attempt.redirected_to,
             )
             events.append(record.encode())
             sent += len(late)

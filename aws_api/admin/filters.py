@@ -4,16 +4,22 @@ Every member that is given must fit. A message is looked at as the spool has it 
 recipient without a final state, `reason` for a part of the text that `mailsluice queue` shows.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 from config.errors import Refused
 from spool.records import Message
+from spool.sending_quota import sender_key
 from spool.states import IN_LANE, Place
 
 State = Literal["due", "parked", "lane", "held", "leased"]
 MessageAction = Literal["hold", "release", "cancel", "retry"]
+
+_DOMAIN = re.compile(r"[^\s@*<>]+")
+# A local part in quotation marks may have an @ of its own (RFC 5321, 4.1.2).
+_SENDER = re.compile(r"<>|<?(?:\"[^\"]+\"@|[^\s@<>]+@)?[^\s@*<>]+>?")
 
 #: Where a state is kept, in the order of a walk: the way a message usually takes, so that one that moves on meanwhile
 #: is met once more rather than missed.
@@ -78,14 +84,29 @@ def state_of(message: Message) -> State | None:
 
 def states_of(action: MessageAction, chosen: Filter) -> frozenset[State]:
     """Where this act looks. Raises Refused for a state that it can do nothing about, and for a filter of nothing."""
-    if not chosen.given():
-        raise Refused("filter: must have at least one member")
+    _check(chosen)
     if chosen.states is None:
         return USUAL_STATES[action]
     if wrong := sorted(set(chosen.states) - ACTS_ON[action]):
         allowed = ", ".join(sorted(ACTS_ON[action]))
         raise Refused(f"states: {action} does nothing about {', '.join(wrong)}; allowed: {allowed}")
     return frozenset(chosen.states)
+
+
+def _check(chosen: Filter) -> None:
+    """Raises Refused for what no message can ever fit; an option that is empty chooses nothing, least of all all."""
+    if not chosen.given():
+        raise Refused("filter: must have at least one member")
+    for name, value in chosen.given().items():
+        if value == "":
+            raise Refused(f"{name}: must not be empty")
+    if chosen.sender is not None and not _SENDER.fullmatch(chosen.sender):
+        raise Refused("sender: must be an address, a domain, or <> for the null sender; there are no wildcards")
+    if chosen.recipient_domain is not None and not _DOMAIN.fullmatch(chosen.recipient_domain.removeprefix("@")):
+        raise Refused("recipient_domain: must be a domain, for instance example.com")
+    older, newer = chosen.older_than_seconds, chosen.newer_than_seconds
+    if older is not None and newer is not None and older >= newer:
+        raise Refused("older_than_seconds: no message is older than that and newer than newer_than_seconds")
 
 
 def fits(chosen: Filter, states: frozenset[State], message: Message, now_ms: int) -> bool:
@@ -123,4 +144,4 @@ def _is_user(user: str, message: Message) -> bool:
     if message.user:
         return message.user == user
     # Mail without a user takes its turns under its envelope sender.
-    return (message.seat is not None and message.seat.sender == user) or message.sender.lower() == user.lower()
+    return bool(message.sender) and sender_key(message.sender) == sender_key(user)

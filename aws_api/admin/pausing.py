@@ -7,8 +7,8 @@ exactly the scopes that are named; "everything" is a scope like the others, so a
 
 import asyncio
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 from aws_api.admin.who import Who, act_of
 from config.errors import Refused
@@ -16,12 +16,12 @@ from config.settings import Settings
 from spool import operator
 from spool.figures import read_workers
 from spool.records import Message
-from spool.sending_quota import Pause
+from spool.sending_quota import Pause, sender_key
 from spool.states import PAUSED_DOMAIN, Place
 from spool.store import Spool
 
-#: Workers know the pauses from the gate, which looks at least once a second: before that they would park again what we
-#: let go.
+#: Workers know the pauses from the gate, which looks at least once a second, and ask again before they park a message
+#: for one. What was asked for before the pause ended is parked when the walk begins.
 SEEN_SECONDS = 1.5
 #: Longest time that a pause with an end may have.
 LONGEST_SECONDS = 366 * 86400.0
@@ -34,12 +34,12 @@ _LONGEST_SENDER = 320
 class Scope:
     """What is paused; nothing given = everything."""
 
-    lane: str = ""
-    #: SMTP user, or the sender key of mail without one: the envelope sender in lower case, without a "+label".
-    user: str = ""
+    lane: str | None = None
+    #: SMTP user, or the envelope sender of mail without one.
+    user: str | None = None
     #: Domain of recipients.
-    domain: str = ""
-    route: str = ""
+    domain: str | None = None
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,64 +56,91 @@ class Resumed:
     is_probed: bool = False
 
 
-def keys_of(scope: Scope, settings: Settings) -> tuple[str, ...]:
-    """The fields of the hash of pauses. Raises Refused for what cannot be paused."""
+def keys_of(scope: Scope) -> tuple[str, ...]:
+    """The fields of the hash of pauses. Raises Refused for what cannot be paused, and for a name that is empty."""
+    for one in fields(scope):
+        if getattr(scope, one.name) == "":
+            raise Refused(f"{one.name}: must not be empty")
     found = []
-    if scope.lane:
-        found.append(f"lane:{_one_of('lane', scope.lane, list(settings.lanes.shares))}")
-    if scope.user:
+    if scope.lane is not None:
+        found.append(f"lane:{scope.lane}")
+    if scope.user is not None:
         if len(scope.user) > _LONGEST_SENDER or not scope.user.isprintable():
             raise Refused("user: must be an SMTP user or the envelope sender of mail without one")
-        found.append(f"user:{scope.user}")
-    if scope.domain:
+        # An SMTP user may be called as an address is written; mail without a user stands under the key of its sender.
+        names = (scope.user, sender_key(scope.user)) if "@" in scope.user else (scope.user,)
+        found += [f"user:{name}" for name in dict.fromkeys(names)]
+    if scope.domain is not None:
         domain = scope.domain.removeprefix("@").lower()
         if len(domain) > 255 or not _DOMAIN.fullmatch(domain):
             raise Refused("domain: must be a recipient domain as it is in the envelope, for instance example.com")
         found.append(f"domain:{domain}")
-    if scope.route:
-        found.append(f"route:{_one_of('route', scope.route, list(settings.routes_by_name))}")
+    if scope.route is not None:
+        found.append(f"route:{scope.route}")
     return tuple(found) or (operator.EVERYTHING,)
 
 
-def _one_of(what: str, name: str, known: Sequence[str]) -> str:
-    if name not in known:
-        raise Refused(f"{what}: there is no {what} of this name; there are: {', '.join(known)}")
-    return name
+def check_names(lane: str | None, route: str | None, settings: Settings) -> None:
+    """Raises Refused for a lane or a route that the settings do not have."""
+    for what, name, known in (("lane", lane, settings.lanes.shares), ("route", route, settings.routes_by_name)):
+        if name is not None and name not in known:
+            raise Refused(f"{what}: there is no {what} of this name; there are: {', '.join(known)}")
+
+
+def scopes_of_pause(settings: Settings, scope: Scope, for_seconds: float | None) -> tuple[str, ...]:
+    """What would be paused. Raises Refused for a pause that cannot be."""
+    scopes = keys_of(scope)
+    check_names(scope.lane, scope.route, settings)
+    if for_seconds is not None and not 0 < for_seconds <= LONGEST_SECONDS:
+        raise Refused("for: must be more than nothing and at most 366 days; a pause without it has no end")
+    return scopes
 
 
 async def pause(
     spool: Spool, settings: Settings, scope: Scope, who: Who, *, for_seconds: float | None = None
 ) -> tuple[Pause, ...]:
     """Begins a pause, or gives it another end; None = until it is resumed. Raises Refused, StoreUnavailable."""
-    scopes = keys_of(scope, settings)
-    if for_seconds is not None and not 0 < for_seconds <= LONGEST_SECONDS:
-        raise Refused("for: must be more than nothing and at most 366 days; a pause without it has no end")
-    now_ms, _ = await operator.read_pauses(spool.redis)
+    scopes = scopes_of_pause(settings, scope, for_seconds)
+    now_ms, known = await operator.read_pauses(spool.redis)
     until_ms = now_ms + int(for_seconds * 1000) if for_seconds else 0
     pauses = tuple(Pause(one, until_ms, now_ms, who.why, who.by) for one in scopes)
     await operator.pause(spool.redis, pauses, act_of("pause", who, scope=scopes, until_ms=until_ms))
+    ends_sooner = {one.scope for one in known if until_ms and not 0 < one.until_ms <= until_ms}
+    await _wake(spool, _domains_of(ends_sooner.intersection(scopes)))  # they look for the new end
     return pauses
 
 
 async def resume(spool: Spool, settings: Settings, scope: Scope, who: Who) -> Resumed:
-    """Ends pauses; a route that is in trouble is probed now. Raises Refused, StoreUnavailable."""
-    scopes = keys_of(scope, settings)
+    """Ends pauses; a route that is in trouble is probed now. Raises Refused, StoreUnavailable.
+
+    A lane or a route that has left the settings can still be paused, and its pause ended.
+    """
+    scopes = keys_of(scope)
+    _, known = await operator.read_pauses(spool.redis)
+    if not {one.scope for one in known}.intersection(scopes):
+        check_names(scope.lane, scope.route, settings)
     ended = await operator.resume(spool.redis, scopes, act_of("resume", who, scope=scopes))
-    is_probed = bool(scope.route) and await operator.probe_now(spool.redis, scope.route)
-    domains = {one.removeprefix("domain:") for one in ended if one.startswith("domain:")}
-    woken = 0
-    if domains:
-        await asyncio.sleep(SEEN_SECONDS)
-        woken = await _wake(spool, domains)
+    is_probed = scope.route is not None and await operator.probe_now(spool.redis, scope.route)
+    # Those of a pause that has ended too: who resumed it may have been cut off before the walk was done.
+    woken = await _wake(spool, _domains_of(scopes))
     now_ms, still = await operator.read_pauses(spool.redis)
     return Resumed(ended, still, now_ms, woken, is_probed)
 
 
+def _domains_of(scopes: Iterable[str]) -> set[str]:
+    return {one.removeprefix("domain:") for one in scopes if one.startswith("domain:")}
+
+
 async def _wake(spool: Spool, domains: set[str]) -> int:
-    """Makes what waited for these domains due, part by part."""
+    """Makes what waited for these domains due, part by part, in each part the oldest first."""
+    if not domains:
+        return 0
+    await asyncio.sleep(SEEN_SECONDS)
     woken = 0
     async for part in operator.walk(spool, Place.PARKED):
-        fitting = [one.message_id for one in part if one.reason == PAUSED_DOMAIN and domains & _waiting_domains(one)]
+        oldest_first = sorted(part, key=lambda one: (one.accepted_at_ms, one.message_id))
+        waited = [one for one in oldest_first if one.reason == PAUSED_DOMAIN and domains & _waiting_domains(one)]
+        fitting = [one.message_id for one in waited]
         woken += (await operator.touch(spool.redis, "wake", fitting)).count("done")
     return woken
 

@@ -12,6 +12,7 @@ from typing import Literal
 from aws_api.admin.wording import clock, distance, many
 from spool.figures import Figures
 from spool.sending_quota import FALLBACK_RATE, LaneView, Pause, RouteLimits, RouteView, Trouble
+from spool.states import IDENTITY, UNKNOWN_ANSWER, Place
 
 Kind = Literal["paused", "trouble", "daily quota", "rate"]
 
@@ -29,6 +30,8 @@ def why(view: RouteView, lane: str, pauses: Sequence[Pause]) -> Why:
     scopes = ("all", f"route:{view.name}", f"lane:{lane}")
     if found := [one for one in pauses if one.scope in scopes]:
         return Why("paused", f"the end of a pause: {paused(found[0], view.taken_at_ms)}")
+    if lane in view.lanes and view.lanes[lane].is_all_paused:
+        return Why("paused", f"the end of a pause: {_paused_users(pauses, view.taken_at_ms)}")
     if view.trouble:
         return Why("trouble", f"SES: {troubled(view.trouble, view.taken_at_ms)}")
     if view.daily_ended:
@@ -36,7 +39,13 @@ def why(view: RouteView, lane: str, pauses: Sequence[Pause]) -> Why:
     share = view.lanes[lane].share if lane in view.lanes else 100
     if view.sent_last_24_hours >= view.daily_limit * share / 100:
         return Why("daily quota", f"the {share} % of the daily quota that lane {lane} may take")
-    return Why("rate", f"their turn at {rate(view.rate)}")
+    return Why("rate", f"their turn at {rate(view.rate * share / 100)}")
+
+
+def _paused_users(pauses: Sequence[Pause], now_ms: int) -> str:
+    """Who of them waits here is not told when there are several."""
+    users = [one for one in pauses if one.scope.startswith("user:")]
+    return paused(users[0], now_ms) if len(users) == 1 else "their senders are paused"
 
 
 def lane_words(view: RouteView, lane: str, pauses: Sequence[Pause]) -> str:
@@ -44,11 +53,13 @@ def lane_words(view: RouteView, lane: str, pauses: Sequence[Pause]) -> str:
     seen = view.lanes.get(lane) or LaneView(100)
     cause = why(view, lane, pauses)
     parts = [f"{wait(seen.recipients, 'recipient')} for {cause.words}"]
-    if cause.kind == "daily quota" and view.next_slot_at_ms:
-        parts.append(f"next slot {clock(view.next_slot_at_ms, view.taken_at_ms)}")
+    slot = seen.next_slot_at_ms or view.next_slot_at_ms
+    if cause.kind == "daily quota" and slot:
+        parts.append(f"next slot {clock(slot, view.taken_at_ms)}")
     if cause.kind in {"daily quota", "rate"} and seen.drained_at_ms:
-        parts.append(f"drained by {clock(seen.drained_at_ms, view.taken_at_ms)} at this rate")
-    if seen.paused_senders:
+        whole_minute_ms = -(-seen.drained_at_ms // 60_000) * 60_000
+        parts.append(f"drained by {clock(whole_minute_ms, view.taken_at_ms)} at this rate")
+    if seen.paused_senders and not seen.is_all_paused:
         parts.append(f"{many(seen.paused_senders, 'sender')} paused")
     return "; ".join(parts)
 
@@ -71,7 +82,8 @@ def route_words(view: RouteView, limits: RouteLimits) -> str:
     used = f"{view.sent_last_24_hours:,.0f}"
     is_limited = not math.isinf(view.daily_limit)
     limit = f" of {view.daily_limit:,.0f} ({_daily_source(view, limits)})" if is_limited else ", no daily limit"
-    parts.append(f"{used} recipients in 24 h{limit}")
+    noun = "recipient" if used == "1" else "recipients"
+    parts.append(f"{used} {noun} in 24 h{limit}")
     if view.quota_error:
         parts.append(f"SES does not tell its limits: {view.quota_error}")
     return "; ".join(parts)
@@ -159,6 +171,18 @@ def _paused(figures: Figures, *, is_public: bool) -> Iterator[str]:
         shown = Pause(scope, pause.until_ms) if is_public else pause
         command = "" if is_public else f"; {resume_command(scope)} ends it"
         yield f"Paused: {paused(shown, figures.taken_at_ms)}{command}."
+
+
+def kept(figures: Figures) -> Iterator[str]:
+    """Mail that waits for somebody to do something, in numbers; `mailsluice queue` says which and what."""
+    if held := figures.places[Place.HELD]:
+        yield f"{many(held, 'message')} held, nothing happens to them by itself: see mailsluice queue."
+    parked = figures.reasons[Place.PARKED]
+    if identity := parked.get(IDENTITY, 0):
+        yield f"{wait(identity, 'message')} because SES does not know their sender: verify it in SES."
+    unknown = {reason: number for reason, number in parked.items() if reason.startswith(UNKNOWN_ANSWER)}
+    for reason, number in sorted(unknown.items()):
+        yield f"{wait(number, 'message')}: {reason}; report it."
 
 
 def _notes(figures: Figures) -> Iterator[str]:

@@ -7,9 +7,9 @@ The JSON is stable; new fields may be added:
   lane, route, sender_key (where it waits for its turn; or ""), ahead (messages of this sender that go before it; or
   null), is_hold_wanted, rounds, failures, crashes,
   recipients [{address, state (waiting | sending | unknown | sent | rejected | dropped | expired), ses_message_id,
-  reason}] in envelope order,
+  reason, redirected_to (who got it instead; or "")}] in envelope order,
   batches [{number, recipients [address], outcome (or null), ses_message_id, started_at, ended_at (or null), code,
-  reason, worker}], bounce_told [address], rules [].
+  reason, redirected_to, worker}], bounce_told [address], rules [].
 Instants are ISO 8601 in UTC.
 """
 
@@ -49,6 +49,8 @@ class Surroundings:
 
 
 NOWHERE = Surroundings({})
+#: What the fence kept lies at the worker that did it.
+CAPTURED = "captured by the fence, see captured/{message_id}.eml in the worker's data dir"
 
 
 async def read_surroundings(spool: Spool, settings: Settings, message: Message) -> Surroundings:
@@ -92,7 +94,7 @@ def described(message: Message, around: Surroundings = NOWHERE) -> dict[str, Any
         "failures": message.failures,
         "crashes": message.crashes,
         "recipients": [
-            {"address": address, "state": state.name.lower(), **answer_of(deciding_attempt(message, index), state)}
+            {"address": address, "state": state.name.lower(), **answer_of(message, index)}
             for index, (address, state) in enumerate(zip(message.recipients, message.states, strict=True))
         ],
         "batches": [_batch(message, attempt) for attempt in message.attempts],
@@ -111,6 +113,7 @@ def _batch(message: Message, attempt: Attempt) -> dict[str, Any]:
         "ended_at": iso(attempt.ended_at_ms) if attempt.ended_at_ms else None,
         "code": attempt.code,
         "reason": attempt.reason,
+        "redirected_to": attempt.redirected_to,
         "worker": attempt.worker,
     }
 
@@ -123,10 +126,17 @@ def deciding_attempt(message: Message, index: int) -> Attempt | None:
     return own[-1] if own else None
 
 
-def answer_of(attempt: Attempt | None, state: RecipientState) -> dict[str, str]:
-    """What SES said in that attempt: its id for a sent recipient, its words for another."""
+def answer_of(message: Message, index: int) -> dict[str, str]:
+    """What SES said about a recipient: its id for a sent one, its words for another; or why it got nothing."""
+    attempt, state = deciding_attempt(message, index), message.states[index]
     is_sent = state is RecipientState.SENT
+    reason = attempt.reason if attempt and not is_sent else ""
+    if state is RecipientState.DROPPED:
+        # Giving a message up ends it and says why; who was dropped before that was captured.
+        is_given_up = message.place is Place.DONE and message.reason
+        reason = message.reason if is_given_up else CAPTURED.format(message_id=message.message_id)
     return {
         "ses_message_id": attempt.ses_message_id if attempt and is_sent else "",
-        "reason": attempt.reason if attempt and not is_sent else "",
+        "reason": reason,
+        "redirected_to": attempt.redirected_to if attempt and is_sent else "",
     }

@@ -5,10 +5,12 @@ local now, out = now_ms(), {}
 for a = 3, #ARGV do
   local id = ARGV[a]
   local key = M .. id
-  if redis.call('ZREM', PREFIX .. 'due', id) == 1 and redis.call('EXISTS', key) == 1 then
-    local fence = redis.call('HINCRBY', key, 'f', 1)
+  local is_due = redis.call('ZREM', PREFIX .. 'due', id) == 1
+  local place, fence = unpack(is_due and redis.call('HMGET', key, 'p', 'f') or {})
+  if place then
+    fence = (fence or 0) + 1
     redis.call('ZADD', PREFIX .. 'leased', now + ARGV[2], id)
-    redis.call('HSET', key, 'p', 'leased', 'until', now + ARGV[2], 'why', '', 'w', ARGV[1], 'q', '')
+    redis.call('HSET', key, 'f', fence, 'p', 'leased', 'until', now + ARGV[2], 'why', '', 'w', ARGV[1], 'q', '')
     out[#out + 1] = { id, fence, redis.call('HGETALL', key) }
   end
 end

@@ -146,7 +146,7 @@ local function keep_pauses()
   local since = now_whole - last
   for scope in pairs(scopes) do redis.call('HINCRBY', KEPT, scope, text_of(since)) end
   for _, route in pairs(routes) do
-    local is_kept = route.values.ta == '1' and not scopes['route:' .. route.name]
+    local is_kept = route.values.t and route.values.ta ~= '0' and not scopes['route:' .. route.name]
     if is_kept then redis.call('HINCRBY', KEPT, 'route:' .. route.name, text_of(since)) end
   end
   if redis.call('EXISTS', LANES) == 1 then redis.call('HSET', KEPT, 'at', now_whole) else redis.call('DEL', KEPT) end

@@ -1,5 +1,5 @@
 -- The operator's hand on single messages. ARGV: what to do, nudge_ms, ids. Returns for each one word.
---   hold  due or parked -> held ('done'); leased: ho is set, the settlement that ends the lease holds it ('later')
+--   hold  due or parked -> held ('done'); leased: ho is set, the end of the lease holds it ('later')
 --   free  held by the operator -> due ('done'); leased: ho is cleared ('done')
 --   wake  parked and in no lane -> due ('done'); in a lane: its turn comes by itself ('lane')
 -- Everything else is left alone: 'held' it is held or marked already, 'not' it is in no such place.
@@ -8,30 +8,17 @@
 may_grow()
 local now, out = now_ms(), {}
 
--- As spool/states.py has them.
-local HELD_BY_OPERATOR, LANE = 'held by the operator', 'waits for its turn'
+-- As spool/states.py has it.
+local LANE = 'waits for its turn'
 
--- Event kind `held`, for the recipients that are not final, as sending_events/records.py has it.
-local function tell_held(id, states)
-  local waiting = {}
-  for n = 1, #states do
-    if string.find(string.sub(states, n, n), '%l') then waiting[#waiting + 1] = n - 1 end
-  end
-  local event = { k = 'held', id = id, at = now, why = HELD_BY_OPERATOR }
-  if #waiting > 0 then event.r = waiting end
-  redis.call('XADD', EVENTS, '*', 'd', cjson.encode(event))
-end
-
-local function hold(id, place, why, states)
+local function hold(id, place)
   if place == 'held' then return 'held' end
   if place == 'leased' then
     return redis.call('HSET', M .. id, 'ho', 1) == 1 and 'later' or 'held'
   end
   if not (leave('due', id) or leave('parked', id)) then return 'not' end
-  enter('held', id, now, HELD_BY_OPERATOR)
-  redis.call('HDEL', M .. id, 'g')  -- a turn is not kept
+  hold_for_operator(id, now)
   count(COUNTERS, 'held_messages', 1)
-  tell_held(id, states)
   return 'done'
 end
 
@@ -58,7 +45,7 @@ end
 
 local doing = ({ hold = hold, free = free, wake = wake })[ARGV[1]]
 for a = 3, #ARGV do
-  local place, why, states = unpack(redis.call('HMGET', M .. ARGV[a], 'p', 'why', 'r'))
-  out[#out + 1] = place and doing(ARGV[a], place, why, states) or 'not'
+  local place, why = unpack(redis.call('HMGET', M .. ARGV[a], 'p', 'why'))
+  out[#out + 1] = place and doing(ARGV[a], place, why) or 'not'
 end
 return out

@@ -7,7 +7,8 @@
 --                         until ms | a:<number> one attempt, JSON | q marks of the settlements of this lease
 --                         l where it waits for its turn, JSON, while it does | g recipients left of its turn, blank,
 --                         route:lane | ho the operator wants it held | kept ms that do not count for its age
---                         ev an event of SES closed an attempt under this lease
+--                         pd since when a paused domain keeps it, ms
+--                         ev attempts that others closed as accepted under this lease, a:<number> and a blank each
 --   {ms}:due        zset  when the sweeper nudges it (again), ms     {ms}:leased  zset  end of the lease, ms
 --   {ms}:parked     zset  when it wakes, ms                          {ms}:held    zset  since, ms
 --   {ms}:ages       hash  slot of acceptance -> unfinished           {ms}:reasons hash  place:reason -> messages

@@ -9,7 +9,8 @@
 --   ask, since    when SES was last asked and the value of `all` then; sn the same for the figures above
 --   day, tail, all  recipients of the last 24 hours, the oldest minute of them, recipients ever
 --   du, dk, ds    until when the daily quota is ended by SES's word, how often in a row, since when
---   t, tw, ts, ta trouble: code, words, since, 1 = the account's      tp, tn, tg  next probe, probes, 1 = under way
+--   t, tw, ts, ta trouble: code, words, since, kind (1 = the account's, d = not allowed, 0 = on the way)
+--   tp, tn, tg    next probe, probes so far, 1 = one is under way
 --   tr            the gate released a probe: no other before          uf  unreachable so often in a row
 -- {ms}:sent:<name>   hash  minute since the epoch -> recipients taken in it
 
@@ -29,11 +30,11 @@ local function exact_now_ms()
   return t[1] * 1000 + t[2] / 1000
 end
 
--- Hash fields as they are, numbers as numbers; what is put goes to the server by save_route.
+-- Hash fields as they are, numbers as numbers; what is put or taken goes to the server by save_route, once in a script.
 local function load_route(name)
   if routes[name] then return routes[name] end
   local flat = redis.call('HGETALL', '{ms}:route:' .. name)
-  local route = { name = name, values = {}, changed = {} }
+  local route = { name = name, values = {}, changed = {}, taken = 0 }
   for n = 1, #flat, 2 do route.values[flat[n]] = flat[n + 1] end
   routes[name] = route
   return route
@@ -56,7 +57,7 @@ local function clear(route, ...)
   end
 end
 
-local function save_route(route)
+local function save_route(route, now)
   local flat = {}
   for field, value in pairs(route.changed) do
     flat[#flat + 1] = field
@@ -64,6 +65,10 @@ local function save_route(route)
   end
   if #flat > 0 then redis.call('HSET', '{ms}:route:' .. route.name, unpack(flat)) end
   route.changed = {}
+  if route.taken ~= 0 then
+    redis.call('HINCRBY', '{ms}:sent:' .. route.name, text_of(math.floor(now / MINUTE_MS)), text_of(route.taken))
+    route.taken = 0
+  end
 end
 
 -- Rates -----------------------------------------------------------------------------------------------------------
@@ -124,8 +129,11 @@ end
 
 local function add_tokens(route, field, by) put(route, field, number(route, field, 1) + by) end
 
+-- Tokens are kept with six digits: a full bucket may be a little below what is computed as its capacity.
+local ROUNDED = 1e-5
+
 local function ms_until(route, field, level, rate)
-  return math.max(0, (level - number(route, field, 1)) / rate * 1000)
+  return math.max(0, (level - ROUNDED - number(route, field, 1)) / rate * 1000)
 end
 
 -- Position and share of a lane.
@@ -178,7 +186,7 @@ local function slide(route, now)
   local day, tail, first = number(route, 'day', 0), number(route, 'tail', minute), minute - DAY_MINUTES
   if day <= 0 or tail + 2 * DAY_MINUTES < minute then
     redis.call('DEL', key)
-    day, tail = 0, minute
+    day, tail, route.taken = 0, minute, 0
   end
   while tail < first do
     local field = text_of(tail)
@@ -196,7 +204,7 @@ end
 -- `recipients` below nought: SES did not take them after all.
 local function note_taken(route, recipients, now)
   slide(route, now)
-  redis.call('HINCRBY', '{ms}:sent:' .. route.name, text_of(math.floor(now / MINUTE_MS)), recipients)
+  route.taken = route.taken + recipients
   put(route, 'day', number(route, 'day', 0) + recipients)
   put(route, 'all', number(route, 'all', 0) + recipients)
 end
@@ -251,9 +259,19 @@ end
 local function trouble_of(route)
   if not route.values.t then return nil end
   return {
-    code = route.values.t, words = route.values.tw or '', is_account = route.values.ta == '1',
+    code = route.values.t, words = route.values.tw or '', is_account = route.values.ta ~= '0',
     since_ms = number(route, 'ts', 0), probe_at_ms = number(route, 'tp', 0),
   }
+end
+
+-- How many senders that wait in a lane are paused, and whether all are. The gate may not have met the pause, or its end.
+local function paused_senders(at, now)
+  local waiting, paused = redis.call('ZCARD', lane_key(at)) + redis.call('HLEN', benched_key(at)), 0
+  for scope in pairs(pauses_at(now)) do
+    local sender = string.match(scope, '^user:(.*)$')
+    if sender and redis.call('EXISTS', line_key(at, redis.sha1hex(sender))) == 1 then paused = paused + 1 end
+  end
+  return paused, paused > 0 and paused >= waiting
 end
 
 -- A route as spool/routes.py reads it; a rate or a limit below nought means none.
@@ -263,9 +281,10 @@ local function view_of(route, limits, now)
   for n, lane in ipairs(limits.lanes) do
     local at = limits.name .. ':' .. lane[1]
     local messages, recipients = unpack(redis.call('HMGET', LANES, at .. ':messages', at .. ':recipients'))
+    local paused, is_all_paused = paused_senders(at, now)
     lanes[n] = {
       name = lane[1], share = lane[2], messages = tonumber(messages or 0), recipients = tonumber(recipients or 0),
-      paused_senders = redis.call('HLEN', benched_key(at)),
+      paused_senders = paused, is_all_paused = is_all_paused,
     }
   end
   return {

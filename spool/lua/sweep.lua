@@ -2,6 +2,7 @@
 -- at any moment, twice at once does no harm.
 -- ARGV: limit, max_crashes, nudge_ms, nudges wanted (how many ids the queue can take now), slack_ms (so much before a
 -- nudge counts as lost: the queue is empty, so there is none under way)
+-- A lease that ends under an operator's wish to hold the message ends in held.
 -- Returns {ids whose lease ended, ids held for too many crashes, number woken, [id, crashes, …] to nudge, number due}.
 may_grow()
 local now = now_ms()
@@ -10,17 +11,26 @@ local function ripe(place, limit, slack)
   return redis.call('ZRANGEBYSCORE', PREFIX .. place, '-inf', now + (slack or 0), 'LIMIT', 0, limit)
 end
 
+local WORKERS_LOST = 'workers lost'
 local ended, held = {}, {}
 for _, id in ipairs(ripe('leased', ARGV[1])) do
   if leave('leased', id) then
+    local is_hold_wanted = redis.call('HGET', M .. id, 'ho')
+    redis.call('HDEL', M .. id, 'ho', 'ev')  -- they were for this lease
     redis.call('HINCRBY', M .. id, 'f', 1)  -- from here on the old holder writes and sends nothing
     if redis.call('HINCRBY', M .. id, 'x', 1) >= tonumber(ARGV[2]) then
-      enter('held', id, now, 'workers lost')
+      enter('held', id, now, WORKERS_LOST)
+      if is_hold_wanted then tell_held(id, now, WORKERS_LOST) end
       count(COUNTERS, 'held_messages', 1)
       held[#held + 1] = id
     else
-      enter('due', id, now, '')
       ended[#ended + 1] = id
+      if is_hold_wanted then
+        hold_for_operator(id, now)
+        count(COUNTERS, 'held_messages', 1)
+      else
+        enter('due', id, now, '')
+      end
     end
   end
 end

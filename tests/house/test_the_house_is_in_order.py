@@ -14,6 +14,7 @@ from config.log_events import LOG_EVENTS
 from config.queues import ALL_QUEUES
 from config.settings import RouteSettings
 from config.settings_source import sections, variable_of
+from worker.relay.refusals import CODES, TEXTS, Kind
 
 HOUSE = Path(__file__).resolve().parents[2]
 PACKAGES = ("config", "spool", "sending_events", "smtp_gateway", "aws_api", "worker", "mailsluice")
@@ -152,3 +153,23 @@ def test_no_key_of_the_spool_is_the_list_of_a_celery_queue():
 
     names = {value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)}
     assert names.isdisjoint({keys.KEY_PREFIX + queue for queue in ALL_QUEUES})
+
+
+def kinds_in_the_compatibility_page(mark: str) -> dict[str, str]:
+    """Code (mark `) or beginning of a text (mark ") → what it is about, by the tables of outcomes."""
+    page = (HOUSE / "docs/aws-compatibility.md").read_text("utf-8").partition("## Outcomes")[2]
+    kinds = "|".join(get_args(Kind))
+    found: dict[str, str] = {}
+    for left, kind in re.findall(rf"(?m)^\| ([`\"].*?) \| ({kinds}) \|", page):
+        told = re.findall(rf"{mark}([^{mark}]+){mark}", left)
+        assert not set(told) & set(found), "a row of its own for each"
+        found |= dict.fromkeys(told, kind)
+    return found
+
+
+def test_the_compatibility_page_tells_every_code_of_ses_and_what_it_means():
+    assert kinds_in_the_compatibility_page("`") == {code: meaning.kind for code, meaning in CODES.items()}
+
+
+def test_the_compatibility_page_tells_every_text_of_ses_and_what_it_means():
+    assert kinds_in_the_compatibility_page('"') == {text: meaning.kind for text, meaning in TEXTS.items()}

@@ -77,13 +77,27 @@ PATHS = [
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
 @pytest.mark.parametrize(
-    "shown", ["", "Bearer", f"Bearer {TOKEN}x", f"bearer {TOKEN}", f"Basic {TOKEN}", "Bearer \u00e9"]
+    "shown", ["", "Bearer", f"Bearer {TOKEN}x", f"Bearer{TOKEN}", f"Basic {TOKEN}", "Bearer \u00e9"]
 )
 async def test_without_the_token_nothing_is_said_or_done(admin: Admin, method: str, path: str, shown: str):
     status, answer = await admin.call(method, path, {"ids": ["x"]} if method == "POST" else None, Authorization=shown)
     assert status == 401
     assert list(answer) == ["error"]
     assert TOKEN not in str(answer)
+
+
+async def test_the_scheme_may_be_written_in_any_case(admin: Admin):
+    assert (await admin.call("GET", "/admin/queue", Authorization=f"bearer {TOKEN}"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/admin/nosuch"), ("POST", "/admin/messages/holdd"), ("GET", "/admin/pause"), ("PUT", "/admin/queue")],
+)
+async def test_what_is_no_call_is_told_as_json(admin: Admin, method: str, path: str):
+    status, answer = await admin.call(method, path, {"ids": ["x"]})
+    assert (status, answer) == (404, {"error": f"there is no call {method} {path}"})
+    assert (await admin.call(method, path, Authorization="Bearer x"))[0] == 401
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -115,6 +129,12 @@ async def test_a_form_of_a_foreign_page_is_refused(admin: Admin, content_type: s
         ("/admin/pause", {"lane": "nosuch"}, "lane: there is no lane of this name; there are: express, bulk"),
         ("/admin/pause", {"route": "nosuch"}, "route: there is no route of this name; there are: default"),
         ("/admin/pause", {"domain": "a b"}, "domain: "),
+        ("/admin/pause", {"lane": ""}, "lane: must not be empty"),
+        ("/admin/resume", {"user": ""}, "user: must not be empty"),
+        ("/admin/resume", {"lane": "nosuch"}, "lane: there is no lane of this name; there are: express, bulk"),
+        ("/admin/messages/cancel", {"filter": {"reason": ""}}, "reason: must not be empty"),
+        ("/admin/messages/hold", {"filter": {"lane": "nosuch"}}, "lane: there is no lane of this name"),
+        ("/admin/messages/hold", {"filter": {"route": "nosuch"}, "dry_run": False}, "route: there is no route"),
         ("/admin/pause", {"for_seconds": -1}, "for_seconds: "),
         ("/admin/pause", {"for_seconds": "30m"}, "for_seconds: "),
         ("/admin/resume", {"for_seconds": 5}, "for_seconds: "),

@@ -50,6 +50,26 @@ def test_its_own_processes_start(command):
             assert line.start(command).stop() == 0
 
 
+@pytest.mark.parametrize(
+    "order", [["pause"], ["resume"], ["hold", "--reason", "x", "--yes"], ["cancel", "nosuch"], ["drain", "worker-1"]]
+)
+def test_an_operators_command_does_nothing_on_a_spool_of_another_installation(order: list[str]):
+    with installation(**PRODUCTION) as line:
+        assert line.start("feedback").stop() == 0
+        said = subprocess.run(
+            [sys.executable, "-P", "-m", "mailsluice", *order],
+            env={**line.environment, **STAGING},
+            cwd=HOUSE,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "The spool belongs to the environment production" in said.stderr, said.stdout
+        assert (said.returncode, said.stdout) == (2, "")
+        assert not line.run(lambda spool: spool.read_pauses())
+
+
 def started_and_refused(**options: object) -> str:
     """What `mailsluice up` says when it must not start; nothing of ours ran."""
     up = RunningUp(**options)  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ def test_a_sender_that_is_not_verified_delays_its_message_and_no_other():
         assert account.by_state == {"sent": 7}
 
 
-def test_a_message_that_nobody_can_have_is_bounced_after_few_calls():
+def test_a_message_that_nobody_can_have_is_bounced_when_a_fifth_was_tried_alone():
     with Line() as line:
         line.worker()
         line.fault("refuse", code="InvalidParameterValue", status=400, text="Extra route-addr", match_recipient=".x")
@@ -108,7 +108,7 @@ def test_a_message_that_nobody_can_have_is_bounced_after_few_calls():
         line.wait_for([message_id])
         account = line.account([message_id])
         assert account.by_state == {"rejected": 120}
-        assert len(calls(line, message_id)) <= 10
+        assert 24 <= len(calls(line, message_id)) <= 34
         wait_until(lambda: bounced(line), "the bounce is sent")
         assert sorted(bounced(line)) == sorted(addresses(120))
 

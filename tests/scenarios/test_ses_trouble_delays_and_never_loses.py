@@ -1,5 +1,7 @@
 """SES throttles, fails, hangs or is away: mail waits and is sent, once, unless a call ended without an answer."""
 
+import time
+
 import pytest
 
 from spool.states import Place
@@ -72,6 +74,27 @@ def test_a_call_that_ends_without_an_answer_is_repeated_and_doubles_its_batch_on
         assert outcomes == ["accepted", "accepted", "accepted", "unknown"]
 
 
+def test_calls_whose_answers_are_lost_stop_after_a_few_and_go_on_when_they_come_again():
+    under_way = 4
+    with Line(SLUICE_WORKER_CONCURRENT_CALLS=str(under_way), SLUICE_RELAY_RETRY_FIRST_SECONDS="0.1") as line:
+        line.worker()
+        line.fault("close_after")
+        ids = line.submit(40)
+        wait_until(lambda: line.route().trouble, "the route stops")
+        begun_at = time.monotonic()
+        wait_until(lambda: time.monotonic() > begun_at + 5, "probes were made")
+        trouble = line.route().trouble
+        assert not trouble.is_account
+        assert "end without an answer" in trouble.words
+        copies = len(line.ledger())
+        assert copies <= 5 + 2 * under_way + 4, "probes after 1, 2 and 4 seconds, and perhaps one more"
+        line.no_faults()
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.duplicates <= copies + 4
+
+
 def test_with_policy_hold_a_call_without_an_answer_is_held_and_sent_again_only_by_the_operator():
     with Line(SLUICE_RELAY_CALL_TIMEOUT_SECONDS="1", SLUICE_RELAY_UNKNOWN="hold") as line:
         line.worker()
@@ -130,7 +153,10 @@ def test_a_message_that_is_too_old_expires_and_is_bounced():
         account = line.account([message_id])
         assert account.by_state == {"expired": 1}
         wait_until(line.ledger, "the bounce is sent")
-        assert line.ledger()[0]["destinations"] == ["app@example.com"]
+        (bounce,) = line.ledger()
+        assert bounce["destinations"] == ["app@example.com"]
+        report = line.http("GET", f"/messages/{bounce['ses_message_id']}")
+        assert b"Subject:" in report.partition(b"text/rfc822-headers")[2], "the original's"
         wait_until(
             lambda: any(event["eventType"] == "sluice:Expired" for event in line.published()), "the event is published"
         )

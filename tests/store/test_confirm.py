@@ -6,10 +6,11 @@ import pytest
 
 from spool.records import Attempt, Settlement
 from spool.rows import KEPT_ATTEMPTS
-from spool.states import AWAITS_EVENT, IN_DOUBT, Place, RecipientState
+from spool.sending_quota import Denied, Granted, Lost, Take
+from spool.states import AWAITS_EVENT, IN_DOUBT, IN_LANE, Place, RecipientState
 from spool.store import Claimed, Spool
 from tests.store.messages import accepted_and_claimed, an_intent, end_lease, numbers
-from tests.store.taking import a_seat, lane_numbers
+from tests.store.taking import UNLIMITED, a_seat, lane_numbers
 
 
 async def in_doubt(spool: Spool, **settled) -> Claimed:
@@ -102,6 +103,57 @@ async def test_a_holder_does_not_park_for_an_event_that_came_meanwhile(spool: Sp
     [again] = await spool.claim([claimed.lease.message_id], "w")
     assert await spool.settle(Settlement(again.lease, 1, "parked", 120, reason=AWAITS_EVENT))
     assert (await loaded(spool, claimed)).place is Place.PARKED, "that was for the last lease"
+
+
+async def _asks_again(spool: Spool, claimed: Claimed, number: int, *more: Attempt) -> Granted | Denied | Lost:
+    """The intent of one more call for the only recipient, with what was learnt before."""
+    attempts = (*more, an_intent(number))
+    again = Settlement(claimed.lease, number, states=(RecipientState.SENDING,), attempts=attempts)
+    return await spool.intend(again, Take(a_seat(), 1, UNLIMITED))
+
+
+@pytest.mark.parametrize("to", ["lane", "parked"])
+async def test_no_call_is_granted_to_a_holder_that_does_not_know_of_the_event(spool: Spool, to):
+    claimed = await in_doubt(spool, to="due")
+    [again] = await spool.claim([claimed.lease.message_id], "w2")  # and gives the doubt up: nobody told of the call
+    assert await spool.confirm(claimed.lease.message_id, 1, "ses-1", 9) == "noted"
+    assert await _asks_again(spool, again, 2) == Denied("paused", 0)
+    reason, seat = (IN_LANE, a_seat()) if to == "lane" else (AWAITS_EVENT, None)
+    states = (RecipientState.WAITING,)
+    assert await spool.settle(Settlement(again.lease, 3, to, 60, seat, reason, states))
+    message = await loaded(spool, claimed)
+    assert (message.place, message.attempts[0].outcome, message.seat) == (Place.DUE, "accepted", None)
+    [last] = await spool.claim([claimed.lease.message_id], "w3")
+    assert await _asks_again(spool, last, 4) == Granted(), "this one has read of it"
+
+
+async def test_no_call_is_granted_to_a_holder_that_does_not_know_of_the_late_answer(spool: Spool):
+    first = await accepted_and_claimed(spool)
+    await spool.settle(Settlement(first.lease, 1, states=(RecipientState.SENDING,), attempts=(an_intent(),)))
+    await end_lease(spool.redis, first.lease.message_id)
+    await spool.sweep(limit=9, max_crashes=9, nudges=0)
+    [second] = await spool.claim([first.lease.message_id], "w2")
+    answer = dataclasses.replace(an_intent(), outcome="accepted", ses_message_id="ses-1")
+    assert not await spool.settle(Settlement(first.lease, 2, attempts=(answer,)))
+    assert await _asks_again(spool, second, 2) == Denied("paused", 0)
+
+
+async def test_a_holder_that_knows_as_much_as_the_event_goes_on(spool: Spool):
+    claimed = await accepted_and_claimed(spool)
+    await spool.settle(Settlement(claimed.lease, 1, states=(RecipientState.SENDING,), attempts=(an_intent(),)))
+    assert await spool.confirm(claimed.lease.message_id, 1, "ses-1", 9) == "noted"
+    answer = dataclasses.replace(an_intent(), outcome="accepted", ses_message_id="ses-1")
+    assert await _asks_again(spool, claimed, 2, answer) == Granted()
+    assert await _asks_again(spool, claimed, 3) == Granted()
+
+
+async def test_an_event_of_the_last_lease_stops_nobody(spool: Spool):
+    claimed = await in_doubt(spool)
+    assert await spool.confirm(claimed.lease.message_id, 1, "ses-1", 9) == "noted"
+    await end_lease(spool.redis, claimed.lease.message_id)
+    await spool.sweep(limit=9, max_crashes=9, nudges=0)
+    [again] = await spool.claim([claimed.lease.message_id], "w2")
+    assert await _asks_again(spool, again, 2) == Granted()
 
 
 async def test_a_late_answer_of_a_lost_holder_ends_the_waiting_too(spool: Spool):

@@ -5,7 +5,8 @@ import pytest
 from spool import keys
 from spool.operator import touch
 from spool.records import Attempt, Lease, Settlement
-from spool.states import AWAITS_EVENT, IN_DOUBT, MESSAGE_TABLE, Move, Place
+from spool.scripts import UNSEAT
+from spool.states import AWAITS_EVENT, HELD_BY_OPERATOR, IN_DOUBT, IN_LANE, MESSAGE_TABLE, Move, Place
 from spool.store import Spool
 from tests.store.messages import ZSETS, a_message, end_lease, numbers, places_of
 from tests.store.taking import UNLIMITED, a_seat, lane_numbers
@@ -13,6 +14,17 @@ from tests.store.taking import UNLIMITED, a_seat, lane_numbers
 _SETTLED_TO = {
     Move.PUT_BACK: "due", Move.PARK: "parked", Move.QUEUE: "lane", Move.HOLD: "held", Move.FINISH: "done",
 }  # fmt: skip
+_BY_HAND = {Move.HOLD: "hold", Move.FREE: "free", Move.RETRY: "wake"}
+_FROM_A_LANE = {(Place.PARKED, Move.TURN), (Place.PARKED, Move.RECHOOSE)}
+
+
+def _reason_in(place: Place, move: Move) -> str:
+    """Why the message is where the move finds it."""
+    if (place, move) in _FROM_A_LANE:
+        return IN_LANE
+    if (place, move) == (Place.HELD, Move.FREE):
+        return HELD_BY_OPERATOR
+    return {Place.PARKED: AWAITS_EVENT, Place.HELD: IN_DOUBT}.get(place, "why")
 
 
 async def _brought_to(spool: Spool, place: Place, move: Move) -> Lease:
@@ -24,12 +36,13 @@ async def _brought_to(spool: Spool, place: Place, move: Move) -> Lease:
     [claimed] = await spool.claim([message.message_id], "worker@test")
     if place is not Place.LEASED:
         to = {Place.PARKED: "parked", Place.HELD: "held", Place.DONE: "done"}[place]
-        to, seat = ("lane", a_seat()) if (place, move) == (Place.PARKED, Move.TURN) else (to, None)
-        reason = {Place.PARKED: AWAITS_EVENT, Place.HELD: IN_DOUBT}.get(place, "why")
+        to, seat = ("lane", a_seat()) if (place, move) in _FROM_A_LANE else (to, None)
         doubt = Attempt(1, (0,), 1, "worker@test", "unknown")
         await spool.settle(Settlement(claimed.lease, number=1, attempts=(doubt,)))
         after_seconds = 3600 if place is Place.PARKED else 0
-        settlement = Settlement(claimed.lease, number=2, to=to, after_seconds=after_seconds, reason=reason, seat=seat)
+        settlement = Settlement(
+            claimed.lease, number=2, to=to, after_seconds=after_seconds, reason=_reason_in(place, move), seat=seat
+        )
         assert await spool.settle(settlement)
     return claimed.lease
 
@@ -37,8 +50,8 @@ async def _brought_to(spool: Spool, place: Place, move: Move) -> Lease:
 async def _move(spool: Spool, lease: Lease, place: Place, move: Move) -> None:
     if move is Move.CLAIM:
         await spool.claim([lease.message_id], "another@test")
-    elif move is Move.HOLD and place is not Place.LEASED:
-        await touch(spool.redis, "hold", [lease.message_id])
+    elif move in _BY_HAND and (place, move) != (Place.LEASED, Move.HOLD):
+        await touch(spool.redis, _BY_HAND[move], [lease.message_id])
     elif move in _SETTLED_TO:
         seat = a_seat() if move is Move.QUEUE else None
         await spool.settle(
@@ -46,6 +59,8 @@ async def _move(spool: Spool, lease: Lease, place: Place, move: Move) -> None:
         )
     elif move is Move.TURN:
         await spool.gate([UNLIMITED], limit=10)
+    elif move is Move.RECHOOSE:
+        await UNSEAT(spool.redis, [1000, lease.message_id])
     elif move is Move.CONFIRM:
         await spool.confirm(lease.message_id, 1, "ses-1", 9)
     elif move is Move.RELEASE:
@@ -94,6 +109,14 @@ async def test_a_lease_that_ends_too_often_ends_in_held(spool: Spool):
     await spool.release([message.message_id])
     [claimed] = await spool.claim([message.message_id], "worker@test")
     assert claimed.message.crashes == 0
+
+
+@pytest.mark.parametrize("move", [Move.RETRY, Move.FREE, Move.RECHOOSE])
+async def test_a_message_that_is_there_for_another_reason_stays(spool: Spool, move: Move):
+    place = Place.HELD if move is Move.FREE else Place.PARKED
+    lease = await _brought_to(spool, place, Move.TURN if move is Move.RETRY else Move.CLAIM)
+    await _move(spool, lease, place, move)
+    assert await places_of(spool.redis, lease.message_id) == {place}
 
 
 async def test_only_workers_lost_in_a_row_count(spool: Spool):

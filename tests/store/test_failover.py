@@ -7,11 +7,12 @@ import pytest
 from config.settings import Settings
 from spool import keys
 from spool.records import Settlement
-from spool.sending_quota import LaneView, RouteFact, RouteView, Seat, Trouble
+from spool.sending_quota import Gate, LaneView, Pause, RouteFact, RouteView, Seat, Trouble
 from spool.states import IN_LANE, Place, RecipientState
 from tests.store.messages import accepted_and_claimed, places_of
 from tests.unit.worker.stand import AnsweringSes, stand
 from worker.failover import Failover
+from worker.relay.choice import seat_of
 from worker.relay.routes import Routes
 
 ROUTES = {"first": {}, "second": {"from_domains": ["example.com"]}}
@@ -41,7 +42,12 @@ async def troubled(tools, route="first", *, since_ms_ago=60_000):
     await looked(tools)
     view = tools.routes.view(route)
     trouble = Trouble("AccountSendingPaused", "paused", view.taken_at_ms - since_ms_ago, 1 << 50, is_account=True)
-    tools.routes._views[route] = dataclasses.replace(view, trouble=trouble)
+    told(tools, dataclasses.replace(view, trouble=trouble))
+
+
+def told(tools, *views, pauses=()):
+    """What the gate would tell."""
+    tools.routes.saw(Gate((), 1000, {view.name: view for view in views}, pauses))
 
 
 @pytest.fixture
@@ -79,9 +85,8 @@ async def test_recipients_in_doubt_stay_in_doubt(spool):
     await troubled(tools)
     states = (RecipientState.UNKNOWN, RecipientState.WAITING)
     message_id = await waiting_at(spool, "first", "example.com", states=states)
-    tools.routes._views["first"] = dataclasses.replace(
-        tools.routes.view("first"), lanes={"express": LaneView(100, messages=1, recipients=1)}
-    )
+    lanes = {"express": LaneView(100, messages=1, recipients=1)}
+    told(tools, dataclasses.replace(tools.routes.view("first"), lanes=lanes))
     assert await Failover(tools).move("first") == 1
     assert (await spool.load(message_id)).states == states
 
@@ -97,7 +102,7 @@ async def test_without_another_open_route_nothing_is_looked_at(spool, waiting):
     tools, movable, _ = waiting
     await troubled(tools)
     trouble = dataclasses.replace(tools.routes.view("first").trouble)
-    tools.routes._views["second"] = RouteView("second", trouble=trouble, taken_at_ms=1 << 49)
+    told(tools, RouteView("second", trouble=trouble, taken_at_ms=1 << 49))
     assert await Failover(tools).move("first") == 0
     assert await places_of(spool.redis, movable) == {Place.PARKED}
     assert not await spool.redis.keys(keys.lock_key("failover") + "*")
@@ -133,3 +138,76 @@ async def test_a_queue_of_many_senders_is_walked_to_its_end(spool):
             break
     assert moved == 300
     assert await spool.redis.zcard(keys.PARKED) == 0
+
+
+@pytest.mark.parametrize("kept_by", ["trouble", "daily quota", "pause"])
+async def test_nothing_moves_to_a_route_that_does_not_send(spool, waiting, kept_by):
+    tools, movable, _ = waiting
+    await troubled(tools)
+    first, second = tools.routes.view("first"), tools.routes.view("second")
+    trouble = Trouble("AccessDenied", "", second.taken_at_ms, 1 << 50, is_account=True)
+    told(
+        tools,
+        first,
+        dataclasses.replace(second, trouble=trouble if kept_by == "trouble" else None, daily_ended="quota" in kept_by),
+        pauses=(Pause("route:second", since_ms=second.taken_at_ms),) if kept_by == "pause" else (),
+    )
+    assert await Failover(tools).move("first") == 0
+    assert await places_of(spool.redis, movable) == {Place.PARKED}
+
+
+async def test_what_waits_in_a_route_that_was_paused_goes_back_to_its_own_and_then_stays(spool):
+    tools = tools_for(spool, {"first": {}, "second": {"from_domains": ["example.com"], "weight": 0}})
+    await spool.redis.hset(keys.PAUSES, "route:second", '{"until": 0, "since": 1}')
+    stranded = await waiting_at(spool, "second", "example.com")
+    await looked(tools)
+    assert await Failover(tools).move("second") == 1
+    [claimed] = await spool.claim([stranded], "worker@test")
+    seat = seat_of(claimed.message, b"From: a@example.com\r\n", tools.settings, tools.routes.takes_mail)
+    assert seat.route == "first"
+    assert await spool.settle(Settlement(claimed.lease, 1, to="lane", seat=seat, reason=IN_LANE))
+    await spool.redis.hdel(keys.PAUSES, "route:second")
+    for lock in await spool.redis.keys(keys.lock_key("failover") + "*"):
+        await spool.redis.delete(lock)
+    tools.routes.saw(await spool.gate(tools.routes.all_limits, limit=0))
+    assert await Failover(tools).move("first") == 0
+    assert (await spool.load(stranded)).seat == seat
+
+
+async def test_one_message_of_a_paused_spare_makes_the_probe_that_nobody_else_can_make(spool):
+    tools = tools_for(spool)
+    await spool.redis.hset(keys.PAUSES, "all", '{"until": 0, "since": 1}')  # the gate lets nothing go
+    waiting = [await waiting_at(spool, "second", "example.com") for _ in range(3)]
+    await looked(tools)
+    paused = (Pause("route:second", since_ms=1),)
+    view = tools.routes.view("first")
+    told(
+        tools,
+        dataclasses.replace(view, trouble=Trouble("X", "", 1, view.taken_at_ms + 1, is_account=True)),
+        pauses=paused,
+    )
+    assert await Failover(tools).move("second") == 0
+    told(
+        tools, dataclasses.replace(view, trouble=Trouble("X", "", 1, view.taken_at_ms, is_account=True)), pauses=paused
+    )
+    assert await Failover(tools).move("second") == 1
+    places = [(await spool.load(one)).place for one in waiting]
+    assert sorted(places) == [Place.DUE, Place.PARKED, Place.PARKED]
+    [due] = [one for one, place in zip(waiting, places, strict=True) if place is Place.DUE]
+    [claimed] = await spool.claim([due], "worker@test")
+    seat = seat_of(claimed.message, b"From: a@example.com\r\n", tools.settings, tools.routes.takes_mail)
+    assert seat.route == "first"
+
+
+async def test_what_waits_for_a_daily_quota_goes_to_a_route_that_has_some(spool):
+    tools = tools_for(spool)
+    await spool.redis.hset(keys.PAUSES, "all", '{"until": 0, "since": 1}')  # the gate lets nothing go
+    movable = await waiting_at(spool, "first", "example.com")
+    await looked(tools)
+    told(tools, tools.routes.view("first"))
+    ended = dataclasses.replace(tools.routes.view("first"), daily_ended=True)
+    told(tools, ended)
+    assert tools.routes.is_open("first")
+    told(tools, dataclasses.replace(ended, taken_at_ms=ended.taken_at_ms + 2001))
+    assert await Failover(tools).move("first") == 1
+    assert await places_of(spool.redis, movable) == {Place.DUE}

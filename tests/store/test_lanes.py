@@ -8,7 +8,7 @@ import pytest
 from spool import keys
 from spool.records import Settlement
 from spool.sending_quota import Denied, Granted, RouteFact
-from spool.states import FAR_FUTURE_MS, HELD_BY_OPERATOR, IN_LANE, Place, RecipientState
+from spool.states import FAR_FUTURE_MS, HELD_BY_OPERATOR, IN_LANE, PAUSED_DOMAIN, Place, RecipientState
 from spool.store import Spool
 from tests.store.messages import (
     accepted_and_claimed,
@@ -290,10 +290,13 @@ class TestPauses:
         alice = [await queued(spool, a_seat(sender="alice")) for _ in range(3)]
         bob = await queued(spool, a_seat(sender="bob"))
         await spool.redis.hset(keys.PAUSES, "user:alice", PAUSE)
+        before = (await view(spool, UNLIMITED)).lanes["express"]
+        assert (before.paused_senders, before.is_all_paused) == (1, False), "the gate has not looked yet"
         assert await look(spool, UNLIMITED) == (bob,)
         alice.append(await queued(spool, a_seat(sender="alice")))
         shown = await view(spool, UNLIMITED)
         assert (shown.lanes["express"].messages, shown.lanes["express"].paused_senders) == (4, 1)
+        assert shown.lanes["express"].is_all_paused
         free = await accepted_and_claimed(spool)
         assert await intended(spool, free, a_seat(sender="bob"), UNLIMITED) == Granted(), "nobody else waits for her"
         await spool.redis.delete(keys.PAUSES)
@@ -481,3 +484,16 @@ async def test_a_look_costs_the_same_with_a_thousand_and_with_a_hundred_thousand
     many = await commands_of_a_look()
     assert (await view(spool, limits(100))).waiting_messages == 100_000 - 38
     assert many <= few + 2
+
+
+async def test_the_time_that_a_paused_domain_keeps_a_message_does_not_count_for_its_age(spool: Spool):
+    claimed = await accepted_and_claimed(spool)
+    message_id = claimed.lease.message_id
+    parked = Settlement(claimed.lease, 1, to="parked", reason=PAUSED_DOMAIN, after_seconds=3600)
+    assert await spool.settle(parked)
+    await spool.redis.hincrby(keys.message_key(message_id), "pd", -5000)
+    await wake_now(spool.redis, message_id)
+    await spool.sweep(limit=10, max_crashes=10, nudges=10)
+    [again] = await spool.claim([message_id], "worker")
+    assert 5000 <= again.message.kept_ms < 60_000
+    assert not await spool.redis.hexists(keys.message_key(message_id), "pd")

@@ -20,7 +20,7 @@ from spool.sending_quota import Pause, RouteLimits, Seat
 from spool.states import HELD_BY_OPERATOR, IN_DOUBT, IN_LANE, PAUSED_DOMAIN, Place, RecipientState
 from spool.store import Spool
 from tests.spooled import beat
-from tests.store.messages import a_message, accepted_and_claimed, an_intent, events_of, numbers, places_of
+from tests.store.messages import a_message, accepted_and_claimed, an_intent, end_lease, events_of, numbers, places_of
 
 WHO = Who("somebody@here", "because")
 SEAT = Seat("default", "express", "app@example.com")
@@ -86,6 +86,52 @@ async def test_a_leased_message_is_held_when_its_worker_lets_it_go(spool: Spool)
     message = await loaded(spool, message_id)
     assert (message.place, message.reason, message.is_hold_wanted) == (Place.HELD, HELD_BY_OPERATOR, False)
     assert orjson.loads((await events_of(spool.redis))[-1])["k"] == "held"
+
+
+@pytest.mark.parametrize(("max_crashes", "reason"), [(9, HELD_BY_OPERATOR), (1, "workers lost")])
+async def test_a_message_whose_worker_dies_is_held_all_the_same_and_a_release_frees_it(
+    spool: Spool, max_crashes: int, reason: str
+):
+    message_id = await put(spool, "leased", recipients=2)
+    assert await operator.touch(spool.redis, "hold", [message_id]) == ["later"]
+    await end_lease(spool.redis, message_id)
+    await spool.sweep(limit=10, max_crashes=max_crashes, nudges=0)
+    message = await loaded(spool, message_id)
+    assert (message.place, message.reason, message.is_hold_wanted) == (Place.HELD, reason, False)
+    assert await numbers(spool.redis, keys.REASONS) == {f"held:{reason}": 1}
+    assert (await numbers(spool.redis, keys.COUNTERS))["held_messages"] == 1
+    event = orjson.loads((await events_of(spool.redis))[-1])
+    assert (event["k"], event["id"], event["r"], event["why"]) == ("held", message_id, [0, 1], reason)
+    [said] = await act_on_ids(spool, "release", [message_id], WHO)
+    assert said.is_done
+    [claimed] = await spool.claim([message_id], "w")
+    assert not claimed.message.is_hold_wanted
+    assert await spool.settle(Settlement(claimed.lease, 1, "due"))
+    assert (await loaded(spool, message_id)).place is Place.DUE
+
+
+async def test_a_hold_of_a_message_whose_holder_knows_too_little_is_not_lost(spool: Spool):
+    claimed = await accepted_and_claimed(spool)
+    message_id = claimed.message.message_id
+    assert await spool.settle(Settlement(claimed.lease, 1, attempts=(an_intent(),)))
+    assert await spool.confirm(message_id, 1, "ses-1", 9) == "noted"
+    await operator.touch(spool.redis, "hold", [message_id])
+    doubt = dataclasses.replace(an_intent(), outcome="unknown")
+    assert not await spool.settle(Settlement(claimed.lease, 2, "due", attempts=(doubt,)))
+    message = await loaded(spool, message_id)
+    assert (message.place, message.reason, message.is_hold_wanted) == (Place.HELD, HELD_BY_OPERATOR, False)
+    assert (await numbers(spool.redis, keys.COUNTERS))["held_messages"] == 1
+
+
+async def test_a_message_with_a_turn_that_its_holder_gives_back_is_held_without_it(spool: Spool):
+    message_id = await put(spool, "lane")
+    await spool.gate([LIMITS], limit=10)
+    [claimed] = await spool.claim([message_id], "w")
+    assert claimed.message.turn > 0
+    await operator.touch(spool.redis, "hold", [message_id])
+    assert await spool.settle(Settlement(claimed.lease, 2, "due"))
+    message = await loaded(spool, message_id)
+    assert (message.place, message.turn) == (Place.HELD, 0)
 
 
 async def test_a_hold_that_is_taken_back_in_time_holds_nothing(spool: Spool):
@@ -321,6 +367,15 @@ async def test_resume_ends_what_is_named_and_tells_what_is_still_paused(spool: S
     assert [act.action for act in await acts(spool)] == ["pause", "pause", "resume"]
 
 
+async def test_the_pause_of_a_lane_that_left_the_settings_can_be_ended(spool: Spool):
+    before = Settings(lanes={"shares": {"express": 100, "bulk": 80, "news": 50}})
+    await pausing.pause(spool, before, Scope(lane="news"), WHO)
+    done = await pausing.resume(spool, Settings(), Scope(lane="news"), WHO)
+    assert (done.ended, done.still_paused) == (("lane:news",), ())
+    with pytest.raises(Refused, match="no lane of this name"):
+        await pausing.resume(spool, Settings(), Scope(lane="news"), WHO)
+
+
 async def test_the_end_of_a_domains_pause_lets_its_messages_go_at_once(spool: Spool):
     settings = Settings()
     waiting = await put(spool, "parked", reason=PAUSED_DOMAIN)
@@ -330,6 +385,25 @@ async def test_the_end_of_a_domains_pause_lets_its_messages_go_at_once(spool: Sp
     assert (done.ended, done.woken) == (("domain:example.net",), 1)
     assert (await loaded(spool, waiting)).place is Place.DUE
     assert (await loaded(spool, other)).place is Place.PARKED
+
+
+async def test_a_resume_that_was_cut_off_can_be_said_again(spool: Spool):
+    waiting = await put(spool, "parked", reason=PAUSED_DOMAIN)
+    done = await pausing.resume(spool, Settings(), Scope(domain="example.net"), WHO)
+    assert (done.ended, done.woken) == ((), 1)
+    assert (await loaded(spool, waiting)).place is Place.DUE
+
+
+async def test_what_waits_for_a_domain_looks_for_an_earlier_end_of_its_pause_and_for_no_later_one(spool: Spool):
+    settings = Settings()
+    await pausing.pause(spool, settings, Scope(domain="example.net"), WHO)
+    waiting = await put(spool, "parked", reason=PAUSED_DOMAIN)
+    await pausing.pause(spool, settings, Scope(domain="example.net"), WHO, for_seconds=600)
+    assert (await loaded(spool, waiting)).place is Place.DUE
+    waiting = await put(spool, "parked", reason=PAUSED_DOMAIN)
+    await pausing.pause(spool, settings, Scope(domain="example.net"), WHO, for_seconds=1200)
+    await pausing.pause(spool, settings, Scope(domain="example.net"), WHO)
+    assert (await loaded(spool, waiting)).place is Place.PARKED
 
 
 async def test_resume_of_a_route_in_trouble_probes_it_now(spool: Spool):

@@ -155,6 +155,14 @@ async def test_a_lane_after_the_first_does_not_take_the_last_tokens(spool: Spool
     assert await taken(spool, route, 1, a_seat("express")) == Granted()
 
 
+@pytest.mark.parametrize("rate", [12.3, 13.7, 31.9, 77.77])
+async def test_a_full_bucket_passes_a_lane_that_waits_for_all_of_it(spool: Spool, rate: float):
+    route = limits(rate, -1, ("express", 100), ("bulk", 10))
+    await view(spool, route)
+    await spool.redis.hset(keys.route_key(ROUTE), "bt", await now_ms(spool) - 60_000)
+    assert await taken(spool, route, seat=a_seat("bulk")) == Granted()
+
+
 async def test_whoever_finds_somebody_waiting_in_its_lane_or_one_before_it_joins_the_queue(spool: Spool):
     await queued(spool, a_seat("express", "bob"))
     assert await taken(spool, UNLIMITED, 1, a_seat("express")) == Denied("queue", 0)
@@ -255,6 +263,29 @@ class TestRates:
         await _told(spool, RouteFact("throttled", ROUTE))
         assert (await view(spool, route)).factor == pytest.approx(1 / 64, abs=0.02)
 
+    @pytest.mark.parametrize(("kind", "is_given"), [("refused", True), ("ok", True), ("throttled", False)])
+    async def test_a_call_that_ses_did_not_take_costs_nearly_nothing(self, spool: Spool, kind, is_given):
+        route = limits(10)
+        await spool.gate([route], limit=0)
+        await set_route(spool, c=4, c_bulk=4, r_express=4, r_bulk=4, s_bulk=4, cut=await now_ms(spool))
+        for lane, untouched in (("bulk", {"r:express"}), ("express", {"c:bulk", "s:bulk"})):
+            before = await spool.redis.hgetall(keys.route_key(ROUTE))
+            assert await taken(spool, route, 50, a_seat(lane)) == Granted()
+            await _told(spool, RouteFact(kind, ROUTE, "X", recipients=50, lanes=route.lanes_from(lane)))
+            after = await spool.redis.hgetall(keys.route_key(ROUTE))
+            for field in ("c", "c:bulk", "r:express", "r:bulk", "s:bulk"):
+                cost = 0 if field in untouched else 0.1 if is_given else 50
+                change = float(before[field.encode()]) - float(after[field.encode()])
+                assert change == pytest.approx(cost, abs=0.05), field
+            if not is_given:
+                break
+
+    async def test_what_is_given_back_never_makes_more_than_the_bucket_holds(self, spool: Spool):
+        await spool.gate([limits(10)], limit=0)
+        await set_route(spool, c=4.5)
+        await _told(spool, RouteFact("refused", ROUTE, "X", recipients=50, lanes=("express", "bulk")))
+        assert float(await spool.redis.hget(keys.route_key(ROUTE), "c")) == pytest.approx(4.95, abs=0.06)
+
 
 async def _told(spool: Spool, *facts: RouteFact) -> None:
     claimed = await accepted_and_claimed(spool)
@@ -317,6 +348,14 @@ class TestDailyQuota:
         assert await taken(spool, UNLIMITED, 50) == Granted()
         await _told(spool, RouteFact("unreachable", ROUTE, recipients=50))
         assert (await view(spool, UNLIMITED)).sent_last_24_hours == 0
+
+    async def test_a_refused_call_uses_no_quota_and_changes_nothing_else(self, spool: Spool):
+        route = limits(0, 40)
+        for _ in range(5):
+            assert await taken(spool, route, 40) == Granted()
+            await _told(spool, RouteFact("refused", ROUTE, "MessageRejected", recipients=40, lanes=("express", "bulk")))
+            shown = await view(spool, route)
+            assert (shown.sent_last_24_hours, shown.trouble, shown.daily_ended) == (0, None, False)
 
     async def test_ses_is_believed_at_once_that_the_quota_has_ended(self, spool: Spool):
         fact = RouteFact("daily", ROUTE, "Throttling", "Daily message quota exceeded.")
@@ -399,6 +438,58 @@ class TestTrouble:
             trouble = (await view(spool, UNLIMITED)).trouble
             assert trouble is not None
             assert seconds * 600 < trouble.probe_at_ms - await now_ms(spool) <= seconds * 1000
+
+    async def test_a_probe_without_an_answer_counts_as_a_failed_one_when_the_next_is_made(self, spool: Spool):
+        fact = RouteFact("unreachable", ROUTE, "TimeoutError", "no answer")
+        await _told(spool, *[fact] * 5)
+        for seconds in (1, 2, 4, 8, 16, 30, 30):
+            await set_route(spool, tp=await now_ms(spool) - 1)
+            assert await taken(spool, UNLIMITED) == Granted()
+            trouble = (await view(spool, UNLIMITED)).trouble
+            assert trouble is not None
+            assert seconds * 500 < trouble.probe_at_ms - await now_ms(spool) <= seconds * 1000
+
+    async def test_a_probe_that_was_answered_otherwise_does_not_make_the_next_one_rarer(self, spool: Spool):
+        await _told(spool, self.FACT)
+        for _ in range(3):
+            await set_route(spool, tp=await now_ms(spool) - 1)
+            assert await taken(spool, UNLIMITED) == Granted()
+            await _told(spool, RouteFact("refused", ROUTE, "MessageRejected", "bad"))
+            trouble = (await view(spool, UNLIMITED)).trouble
+            assert trouble is not None
+            assert trouble.probe_at_ms - await now_ms(spool) <= 5000
+
+    async def test_a_sender_that_may_not_send_stops_nobody_as_long_as_others_succeed(self, spool: Spool):
+        fact = RouteFact("denied", ROUTE, "AccessDenied", "allow it")
+        for _ in range(3):
+            await _told(spool, *[fact] * 4)
+            assert (await view(spool, UNLIMITED)).trouble is None
+            await _told(spool, RouteFact("ok", ROUTE))
+
+    async def test_a_permission_that_everybody_lacks_is_the_operators_matter(self, spool: Spool):
+        fact = RouteFact("denied", ROUTE, "AccessDenied", "allow it")
+        await _told(spool, *[fact] * 5)
+        trouble = (await view(spool, UNLIMITED)).trouble
+        assert trouble is not None
+        assert (trouble.code, trouble.words, trouble.is_account) == ("AccessDenied", "allow it", True)
+        assert trouble.probe_at_ms - await now_ms(spool) <= 1000, "perhaps the next sender may"
+        await queued(spool, a_seat())
+        await view(spool, UNLIMITED)
+        await spool.redis.hincrby("{ms}:kept", "at", -5000)  # as if five seconds had gone by
+        await view(spool, UNLIMITED)
+        assert int(await spool.redis.hget("{ms}:kept", f"route:{ROUTE}")) >= 5000, "no mail grows older by it"
+        await _told(spool, RouteFact("unreachable", ROUTE, "Unreachable"))
+        shown = (await view(spool, UNLIMITED)).trouble
+        assert shown is not None
+        assert shown.code == "AccessDenied"
+        await _told(spool, self.FACT)
+        shown = (await view(spool, UNLIMITED)).trouble
+        assert shown is not None
+        assert shown.code == self.FACT.code
+        await _told(spool, fact)
+        shown = (await view(spool, UNLIMITED)).trouble
+        assert shown is not None
+        assert shown.code == self.FACT.code
 
     async def test_trouble_of_the_account_is_told_rather_than_a_way_that_fails(self, spool: Spool):
         way = RouteFact("unreachable", ROUTE, "Unreachable")

@@ -10,9 +10,10 @@ Theory of operation
    50 costs at most six calls, and one for those that were not tried on the way; a malformed one costs one call.
 5. What was not tried goes on as in 1, malformed addresses alone. After the second address that was refused alone
    batches shrink to where one is expected in each.
-6. It is the message when three recipients were refused alone with the same words and nobody has ever got it: then
-   the rest is refused too. To get there, singles are tried as soon as one was refused and the rest was as well; far
-   apart, as bad addresses like to stand together.
+6. Words that may be about either: it is the message when at least five recipients, a fifth of all, were refused alone
+   with the same words, some in each fifth of the envelope, nobody has ever got it and nobody may have. Then the rest is
+   refused too. To get there, singles are tried as soon as one was refused and the rest was as well; far apart, as bad
+   addresses like to stand together. Words that are about an address condemn nobody else, words about the content all.
 7. SES's text may name the recipients that it does not want: these are refused, and the others go out.
 8. "Recipient count exceeds 50." for at most 50 recipients is about a header: the same batch goes again, with its long
    headers rewritten from then on (rewrites_headers). A second time it is the message.
@@ -21,7 +22,7 @@ batches at once.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -34,8 +35,8 @@ from worker.relay.wire import Call
 
 # SES takes at most 50 recipients a call (SendRawEmail reference, "Recipient count exceeds 50.").
 MAX_RECIPIENTS_PER_CALL = 50
-# So many recipients refused alone, nobody sent: it is the message.
-_ENOUGH_REFUSED = 3
+# So many parts of the envelope must have somebody who was refused alone, and one of so many recipients.
+_PARTS = 5
 
 # What SES takes without a doubt; it wants 7-bit ASCII with a domain.
 _ORDINARY = re.compile(
@@ -65,16 +66,16 @@ class Condemned:
 
 def next_batch(message: Message, at_most: int, left_out: AbstractSet[int] = frozenset()) -> Batch | Condemned | None:
     """What to do next for the recipients that wait; None when nobody does who is not `left_out`."""
-    waiting = message.indexes(RecipientState.WAITING)
+    waiting = _without(message.indexes(RecipientState.WAITING), left_out)
     if not message.attempts:  # nearly always
-        return _batch(waiting, at_most, left_out)
+        return _batch(waiting, at_most)
     suspects = _suspects(message)
     if condemned := _condemned(message, waiting, suspects):
         return condemned
     for _, suspected in suspects:
-        if batch := _batch(_probe(message, suspected), at_most, left_out):
+        if batch := _batch(_probe(message, _without(suspected, left_out)), at_most):
             return batch
-    return _batch(_likely_good(message, waiting), min(at_most, _wise_size(message)), left_out)
+    return _batch(_likely_good(message, waiting), min(at_most, _wise_size(message)))
 
 
 def rewrites_headers(message: Message) -> bool:
@@ -97,9 +98,12 @@ def judged(outcome: Outcome, call: Call, may_rewrite: Callable[[], bool]) -> Out
     return outcome
 
 
-def _batch(recipients: Sequence[int], at_most: int, left_out: AbstractSet[int]) -> Batch | None:
-    chosen = recipients if not left_out else [index for index in recipients if index not in left_out]
-    return Batch(tuple(chosen[: min(at_most, MAX_RECIPIENTS_PER_CALL)])) if chosen else None
+def _batch(recipients: tuple[int, ...], at_most: int) -> Batch | None:
+    return Batch(recipients[: min(at_most, MAX_RECIPIENTS_PER_CALL)]) if recipients else None
+
+
+def _without(recipients: tuple[int, ...], left_out: AbstractSet[int]) -> tuple[int, ...]:
+    return tuple(index for index in recipients if index not in left_out) if left_out else recipients
 
 
 # -- who may be the bad one
@@ -119,20 +123,27 @@ def _suspects(message: Message) -> list[tuple[Attempt, tuple[int, ...]]]:
 
 
 def _probe(message: Message, suspected: tuple[int, ...]) -> tuple[int, ...]:
-    """The part of the suspects that is tried next; never all of them."""
+    """The part of the suspects that is tried next; never several of them at once when they are all."""
     if _is_single_next(message):
-        return suspected[len(suspected) // 2 :][:1]
+        return _far_one(message, suspected)
     ordinary = _ordinary(message, suspected)
     if len(ordinary) < len(suspected):
         return ordinary or suspected[:1]
-    return suspected[: len(suspected) // 2]
+    return suspected[: (len(suspected) + 1) // 2]
 
 
 def _likely_good(message: Message, waiting: tuple[int, ...]) -> tuple[int, ...]:
     """Once SES has refused something, malformed addresses spoil no batch: they are tried alone, at the end."""
     if all(attempt.outcome not in {"split", "rejected"} for attempt in message.attempts):
         return waiting
-    return _ordinary(message, waiting[-1:] if _is_single_next(message) else waiting) or waiting[:1]
+    ordinary = _ordinary(message, waiting) or waiting[:1]
+    return _far_one(message, ordinary) if _is_single_next(message) else ordinary
+
+
+def _far_one(message: Message, indexes: tuple[int, ...]) -> tuple[int, ...]:
+    """The one that is farthest from all that were refused alone. It stays the same until it is answered."""
+    refused = [attempt.recipients[0] for attempt in _refused_alone(message)]
+    return tuple(sorted(indexes, key=lambda one: -min(abs(one - other) for other in refused))[:1])
 
 
 def _ordinary(message: Message, indexes: tuple[int, ...]) -> tuple[int, ...]:
@@ -142,8 +153,8 @@ def _ordinary(message: Message, indexes: tuple[int, ...]) -> tuple[int, ...]:
 def _condemned(
     message: Message, waiting: tuple[int, ...], suspects: list[tuple[Attempt, tuple[int, ...]]]
 ) -> Condemned | None:
-    if hopeless := _hopeless(message):
-        return Condemned(waiting, hopeless) if waiting else None
+    if waiting and (hopeless := _hopeless(message)):
+        return Condemned(waiting, hopeless)
     if suspects and len(suspects[0][1]) == 1:
         attempt, suspected = suspects[0]
         return Condemned(suspected, attempt)
@@ -164,8 +175,30 @@ def _hopeless(message: Message) -> Attempt | None:
     last = refused[-1]
     if meaning_of(last.code, last.reason).kind in {"content", "count"}:
         return last
-    same = {one.recipients for one in refused if (one.code, one.reason) == (last.code, last.reason)}
-    return last if sum(len(recipients) == 1 for recipients in same) >= _ENOUGH_REFUSED else None
+    if any(attempt.outcome in {None, "unknown"} for attempt in message.attempts):
+        return None
+    same: dict[tuple[str, str], list[Attempt]] = {}
+    for attempt in _refused_alone(message):
+        same.setdefault((attempt.code, attempt.reason), []).append(attempt)
+    return next((alike[-1] for alike in same.values() if _is_enough(message, alike)), None)
+
+
+def _is_enough(message: Message, refused: list[Attempt]) -> bool:
+    """Whether so many were refused, and spread so well over the envelope, that it can not be they."""
+    count = len(message.recipients)
+    parts = {attempt.recipients[0] * _PARTS // count for attempt in refused}
+    return len(parts) == _PARTS and len({attempt.recipients for attempt in refused}) * _PARTS >= count
+
+
+def _refused_alone(message: Message) -> list[Attempt]:
+    """For a reason that may be the message's own."""
+    return [
+        attempt
+        for attempt in message.attempts
+        if attempt.outcome == "rejected"
+        and len(attempt.recipients) == 1
+        and meaning_of(attempt.code, attempt.reason).kind != "recipient"
+    ]
 
 
 def _is_single_next(message: Message) -> bool:
@@ -173,10 +206,12 @@ def _is_single_next(message: Message) -> bool:
 
     One was refused alone, what was left after it was refused, and nobody has got it.
     """
-    if RecipientState.SENT in message.states or not message.attempts:
+    if RecipientState.SENT in message.states:
         return False
-    refused = [attempt.number for attempt in message.attempts if attempt.outcome == "rejected"]
-    return bool(refused) and any(one.outcome == "split" and one.number > refused[0] for one in message.attempts)
+    refused = _refused_alone(message)
+    return bool(refused) and any(
+        one.outcome in {"split", "rejected"} and one.number > refused[0].number for one in message.attempts
+    )
 
 
 def _wise_size(message: Message) -> int:

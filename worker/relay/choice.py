@@ -9,7 +9,7 @@ Theory of operation
    the longest *.domain, then those for all. Among equals the weights decide by a hash of the message id and the name
    of the route (weighted rendezvous): the same message makes the same choice in every process, and when a route is
    away only its own mail moves. Routes of weight 0 come after their equals.
-4. The first of that order whose breaker is closed is taken. When all are open the first is, and the mail waits there.
+4. The first of that order that is open (routes.py) is taken. When none is, the first is, and the mail waits there.
 5. A message that has a turn keeps the route and the lane that gave it, if they are still its to use, whatever happens
    there: it may be the probe. Without a turn it chooses as a newcomer does, by the same hash.
 """
@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from config.settings import LanesSettings, RouteSettings, Settings
 from spool.records import Message
-from spool.sending_quota import Seat
+from spool.sending_quota import Seat, sender_key
 from worker.relay.header_addresses import mailboxes
 from worker.relay.hygiene import alias_of
 
@@ -131,11 +131,7 @@ def lane_header(content_head: bytes) -> str | None:
 
 def fairness_key(message: Message) -> str:
     """Who takes turns: the SMTP user, else the envelope sender without its +label; "" for the null sender."""
-    if message.user or not message.sender:
-        return message.user
-    local, at, domain = message.sender.lower().rpartition("@")
-    # A sender that is a label only keeps it: an empty key would put it with the bounces.
-    return f"{local.partition('+')[0] or local}{at}{domain}"
+    return message.user or sender_key(message.sender)
 
 
 def weight_of(sender: str, lanes: LanesSettings) -> float:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Literal, assert_never
 
 from sending_events.records import EventRecord
-from spool.records import Attempt, OutcomeName
+from spool.records import Attempt, Message, OutcomeName
 from spool.sending_quota import FactKind, RouteFact, RouteView
-from spool.states import ACCOUNT_TROUBLE, IDENTITY, IN_LANE, Happening
+from spool.states import ACCOUNT_TROUBLE, IDENTITY, IN_LANE, SES_UNAVAILABLE, UNKNOWN_ANSWER, Happening
 from worker.relay.batches import Condemned
 from worker.relay.outcomes import (
     Accepted,
@@ -22,7 +22,7 @@ from worker.relay.outcomes import (
     Throttled,
     Unavailable,
     Unknown,
-    of_code,
+    unavailable_of_record,
 )
 from worker.relay.refusals import words_of
 from worker.tools import Tools
@@ -46,8 +46,13 @@ COUNTERS: dict[OutcomeName, str] = {
     "unknown": "unknown_recipients",
 }
 
+# Whose call failed for the route's sake is tried again so soon after the route is well at the latest.
+_LONGEST_SECONDS = 300.0
+_SCOPES_OF_ROUTES: frozenset[Scope] = frozenset({"", "account", "denied"})
+
 NO_ANSWER = "no answer from SES"
-UNKNOWN_ANSWER = "SES answered what nobody knows"
+# One such call is the network's; many in a row are copies without end, so the route stops as if SES were away.
+_UNANSWERED = "calls to SES end without an answer, and it may have taken the mail; check endpoint and proxies"
 
 
 def note(work: Work, attempt: Attempt, outcome: Outcome, tools: Tools, *, addresses: int = 0) -> Work:
@@ -102,8 +107,9 @@ def _happening(outcome: Outcome, tools: Tools) -> Happening:
 def _delay(outcome: Outcome) -> Delay | None:
     """Where the rest of the message waits; None = nowhere.
 
-    What is the route's matter brings the message back to its lane, and the route decides when it is tried again. What
-    is its own matter makes it wait by itself, longer each time.
+    Who was told to wait for the rate goes back to its lane, and the route decides when it is tried again. Whose call
+    failed waits by itself, longer each time, even when it is the route's matter: that it is not the message's own can
+    only be told by the calls of others, so the next probe is one of them.
     """
     match outcome:
         case Accepted() | Rejected() | Split():
@@ -119,11 +125,29 @@ def _delay(outcome: Outcome) -> Delay | None:
 
 
 _UNAVAILABLE: dict[Scope, Callable[[str], Delay]] = {
-    "": lambda _: Delay("lane", IN_LANE, told="SES unavailable"),
-    "account": lambda code: Delay("lane", IN_LANE, told=f"{ACCOUNT_TROUBLE}: {code}"),
+    "": lambda _: _of_the_route(SES_UNAVAILABLE),
+    "account": lambda code: _of_the_route(f"{ACCOUNT_TROUBLE}: {code}"),
+    "denied": lambda code: _of_the_route(f"{ACCOUNT_TROUBLE}: {code}"),
     "identity": lambda _: Delay("parked", IDENTITY, told=IDENTITY),
     "message": lambda code: Delay("parked", f"{UNKNOWN_ANSWER}: {code}", told=f"{UNKNOWN_ANSWER}: {code}"),
 }
+
+
+def _of_the_route(reason: str) -> Delay:
+    return Delay("parked", reason, told=reason, longest_seconds=_LONGEST_SECONDS)
+
+
+def own_delay(message: Message) -> Delay | None:
+    """Where a message waits whose own last call failed for the route's sake, as long as the route is in trouble.
+
+    In its lane it would be first again, and so the next probe. None for whoever only waits for others' failures.
+    """
+    last = outcome_of(message.attempts[-1]) if message.attempts else None
+    if isinstance(last, Unknown):
+        return Delay("parked", NO_ANSWER, longest_seconds=_LONGEST_SECONDS)
+    if not isinstance(last, Unavailable) or last.scope not in _SCOPES_OF_ROUTES:
+        return None
+    return dataclasses.replace(_UNAVAILABLE[last.scope](last.code), told="")  # told with the call
 
 
 def _facts(work: Work, outcome: Outcome, addresses: int, tools: Tools) -> tuple[RouteFact, ...]:
@@ -133,26 +157,34 @@ def _facts(work: Work, outcome: Outcome, addresses: int, tools: Tools) -> tuple[
     route = work.seat.route
     if isinstance(outcome, Accepted):
         return (RouteFact("ok", route),)
+    if isinstance(outcome, Unknown):  # SES may have taken them: nobody is given back
+        return (RouteFact("unreachable", route, outcome.code, f"{_UNANSWERED} ({outcome.reason})"),)
     kind = _fact_kind(outcome, tools.routes.view(route))
-    if kind is None:
-        return ()
-    return (RouteFact(kind, route, outcome.code, words_of(outcome.code, outcome.reason), addresses),)
+    is_ours = kind == "unreachable" and outcome.reason  # then SES itself said nothing that has words of its own
+    words = outcome.reason if is_ours else words_of(outcome.code, outcome.reason)
+    lanes = tools.routes.limits(route).lanes_from(work.seat.lane)
+    return (RouteFact(kind, route, outcome.code, words, addresses, lanes),)
 
 
-def _fact_kind(outcome: Rejected | Split | Throttled | Unavailable | Unknown, view: RouteView) -> FactKind | None:
+def _fact_kind(outcome: Rejected | Split | Throttled | Unavailable, view: RouteView) -> FactKind:
     match outcome:
         case Rejected() | Split():  # SES can be reached; whether a paused account sends again does not show
-            return None if view.trouble and view.trouble.is_account else "ok"
+            return "refused" if view.trouble and view.trouble.is_account else "ok"
         case Throttled():
             return "daily" if outcome.is_daily else "throttled"
-        case Unavailable(scope="account"):
-            return "trouble"
-        case Unavailable(scope=""):
-            return "unreachable"
-        case Unavailable() | Unknown():
-            return None
+        case Unavailable():
+            return _KINDS[outcome.scope]
         case _:
             assert_never(outcome)
+
+
+_KINDS: dict[Scope, FactKind] = {
+    "": "unreachable",
+    "account": "trouble",
+    "denied": "denied",
+    "identity": "refused",
+    "message": "refused",
+}
 
 
 def _log(closed: Attempt, outcome: Outcome, tools: Tools) -> None:
@@ -160,6 +192,8 @@ def _log(closed: Attempt, outcome: Outcome, tools: Tools) -> None:
     match outcome:
         case Accepted(ses_message_id):
             tools.log.info("batch.sent", **about, ses_message_id=ses_message_id)
+            if closed.redirected_to:
+                tools.log.info("recipient.redirected", **about)
         case Rejected(code):
             tools.log.warning("batch.rejected", **about, code=code)
         case Split(code):
@@ -179,17 +213,12 @@ def outcome_of(attempt: Attempt) -> Outcome | None:
     return _OUTCOMES[attempt.outcome](attempt) if attempt.outcome else None
 
 
-def _unavailable(attempt: Attempt) -> Outcome:
-    known = of_code(attempt.code, attempt.reason)  # tells account trouble from the rest
-    return known if isinstance(known, Unavailable) else Unavailable(attempt.code, attempt.reason)
-
-
 _OUTCOMES: dict[OutcomeName, Callable[[Attempt], Outcome]] = {
     "accepted": lambda attempt: Accepted(attempt.ses_message_id),
     "rejected": lambda attempt: Rejected(attempt.code, attempt.reason),
     "split": lambda attempt: Split(attempt.code, attempt.reason),
     "throttled": lambda attempt: Throttled(attempt.code, attempt.reason),
-    "unavailable": _unavailable,
+    "unavailable": lambda attempt: unavailable_of_record(attempt.code, attempt.reason),
     "unknown": lambda attempt: Unknown(attempt.code, attempt.reason),
 }
 
@@ -222,5 +251,6 @@ def _events(work: Work, attempt: Attempt) -> tuple[bytes, ...]:
         ses_message_id=attempt.ses_message_id,
         reason=attempt.reason,
         attempt=attempt.number,
+        redirected_to=attempt.redirected_to,
     )
     return (event.encode(),)

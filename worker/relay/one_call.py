@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from spool.records import Attempt
-from spool.sending_quota import Denied, Take
+from spool.sending_quota import Denied, RouteView, Take
 from spool.states import IN_LANE, Happening
-from worker.relay.batches import Batch, judged
-from worker.relay.note import note
+from worker.relay.batches import Batch, judged, rewrites_headers
+from worker.relay.note import note, own_delay
 from worker.relay.outcomes import Outcome, Unavailable
-from worker.relay.passage import Passage, call_for, has_queue, may_rewrite
+from worker.relay.passage import Passage, call_for, has_queue, may_rewrite, redirect_of
 from worker.relay.ses import LeaseEnded
 from worker.relay.wire import Call
 from worker.tools import Tools
@@ -37,12 +37,12 @@ async def relayed(work: Work, batch: Batch, passage: Passage, tools: Tools) -> W
     line, view = tools.lines.of(passage.seat), tools.routes.view(passage.seat.route)
     has_turn = work.message.turn > 0
     if not has_turn and has_queue(view, passage.seat.lane):  # the spool would say no
-        return work.delayed(_TO_LANE)
+        return work.delayed(_queued(work, view))
     async with AsyncExitStack() as place:
         is_in_line = has_turn and not line.is_empty
         if is_in_line:
             if not line.has_room(view.rate):
-                return work.delayed(_TO_LANE)
+                return work.delayed(_queued(work, view))
             work = await kept(work, tools)
             await place.enter_async_context(line.place(len(batch.recipients)))
         while True:
@@ -50,13 +50,20 @@ async def relayed(work: Work, batch: Batch, passage: Passage, tools: Tools) -> W
             if isinstance(answer, Work):
                 return answer
             if not (has_turn and _is_short(answer)) or not (is_in_line or line.has_room(view.rate)):
-                return work.delayed(_TO_LANE)
+                return work.delayed(_queued(work, view))
             ask_again_at = time.monotonic() + answer.wait_ms / 1000
             work = await kept(work, tools)
             if not is_in_line:
                 await place.enter_async_context(line.place(len(batch.recipients)))
                 is_in_line = True
             await asyncio.sleep(ask_again_at - time.monotonic())  # at once when the line took longer
+
+
+def _queued(work: Work, view: RouteView) -> Delay:
+    """Where a message waits that has to let others go first: in its lane, but not there to be a failing probe again."""
+    has_others = any(lane.messages for lane in view.lanes.values())
+    own = own_delay(work.message) if view.trouble and has_others else None
+    return own or _TO_LANE
 
 
 async def kept(work: Work, tools: Tools) -> Work:
@@ -74,7 +81,8 @@ async def _tried(
             tools.failpoints.reached("relay.before_intent")
             number = max((attempt.number for attempt in work.message.attempts), default=0) + 1
             call = call_for(work.message, batch.recipients, number, passage, tools.settings)
-            attempt = Attempt(number, batch.recipients, tools.now_ms(), tools.worker)
+            instead = redirect_of(batch.recipients, passage, tools.settings)
+            attempt = Attempt(number, batch.recipients, tools.now_ms(), tools.worker, redirected_to=instead)
             answer = await _intended(work, attempt, Take(passage.seat, len(call.recipients), passage.limits), tools)
             if isinstance(answer, Denied):
                 return answer
@@ -82,7 +90,8 @@ async def _tried(
             await when_granted()
             tools.failpoints.reached("relay.after_intent")
             outcome = await _called(work, call, passage, tools)
-            outcome = judged(outcome, call, lambda: may_rewrite(call, tools.settings))
+            is_rewritten = rewrites_headers(work.message)  # once is all that can help, whatever else would be mended
+            outcome = judged(outcome, call, lambda: not is_rewritten and may_rewrite(call, tools.settings))
             work = note(work, attempt, outcome, tools, addresses=len(call.recipients))
             tools.failpoints.reached("relay.after_call")
         except LeaseLost:

@@ -19,7 +19,7 @@ import orjson
 
 from worker.relay.refusals import meaning_of
 
-Scope = Literal["", "message", "account", "identity"]
+Scope = Literal["", "message", "account", "denied", "identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Unavailable:
     code: str
     reason: str
     #: Whose matter it is. "": SES or the way to it is out of order. account: nothing of this account is sent until
-    #: an operator acts. identity: this sender is not verified. message: a code that nobody knows, so only this
-    #: message waits for it.
+    #: an operator acts. denied: the credentials may not send, perhaps only not as this sender. identity: this sender
+    #: is not verified. message: a code that nobody knows, so only this message waits for it.
     scope: Scope = ""
 
 
@@ -83,6 +83,8 @@ Outcome = Accepted | Rejected | Split | Throttled | Unavailable | Unknown
 _NOT_PASSED_ON = {301, 302, 307, 308, 503}
 
 MAX_REASON_CHARACTERS = 500
+# Our own words, where SES said nothing.
+NOT_REACHED, NOT_FROM_SES = "SES cannot be reached", "without SES's answer"
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z._-]{1,120}")
 
 
@@ -98,23 +100,33 @@ def of_answer(status: int, error_type: str, body: bytes) -> Outcome:
     if code:
         return of_code(code, reason)
     if status in _NOT_PASSED_ON or 400 <= status < 500:
-        return Unavailable(f"HTTP{status}", f"HTTP {status} without SES's answer; check the endpoint and the proxies")
-    return Unknown(f"HTTP{status}", f"HTTP {status} without SES's answer")
+        return Unavailable(f"HTTP{status}", f"HTTP {status} {NOT_FROM_SES}; check the endpoint and the proxies")
+    return Unknown(f"HTTP{status}", f"HTTP {status} {NOT_FROM_SES}")
 
 
 def of_code(code: str, reason: str) -> Rejected | Throttled | Unavailable:
     """The outcome of an error code and its text; the HTTP status adds nothing to them."""
     match meaning_of(code, reason).kind:
+        case "recipient":
+            return Rejected(code, reason)
         case "address" | "content" | "count" as about:
             return Rejected(code, reason, about)
         case "rate":
             return Throttled(code, reason)
         case "daily quota":
             return Throttled(code, reason, is_daily=True)
-        case "account" | "identity" | "message" as scope:
+        case "account" | "denied" | "identity" | "message" as scope:
             return Unavailable(code, reason, scope)
         case "ses":
             return Unavailable(code, reason)
+
+
+def unavailable_of_record(code: str, reason: str) -> Unavailable:
+    """The outcome of a recorded attempt that SES did not take: whose matter it was shows in code and words."""
+    if reason.startswith(NOT_REACHED) or NOT_FROM_SES in reason:
+        return Unavailable(code, reason)
+    known = of_code(code, reason)
+    return known if isinstance(known, Unavailable) else Unavailable(code, reason)
 
 
 def code_and_reason(error_type: str, values: dict[str, Any], body: bytes) -> tuple[str, str]:

@@ -105,9 +105,9 @@ def call_for(message: Message, batch: Sequence[int], number: int, passage: Passa
     """The call of attempt `number` for this batch; what is redirected goes to one address."""
     addresses = [message.recipients[index] for index in batch]
     content = cleaned(passage.content, addresses, settings.relay, rewrite_long=rewrites_headers(message))
-    if passage.fenced and batch[0] in passage.fenced:
+    if instead := redirect_of(batch, passage, settings):
         content = redirected(content, addresses)
-        addresses = [settings.relay.fence_redirect_to]
+        addresses = [instead]
     tag = f"{message.message_id}.{number}"
     return Call(
         sender=passage.sender,
@@ -117,6 +117,11 @@ def call_for(message: Message, batch: Sequence[int], number: int, passage: Passa
         configuration_set=passage.configuration_set,
         header=own_header(BATCH_HEADER, tag),
     )
+
+
+def redirect_of(batch: Sequence[int], passage: Passage, settings: Settings) -> str:
+    """The address that gets this batch's mail instead; "" = the recipients themselves."""
+    return settings.relay.fence_redirect_to if batch[0] in passage.fenced else ""
 
 
 def may_rewrite(call: Call, settings: Settings) -> bool:

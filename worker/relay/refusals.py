@@ -5,7 +5,8 @@ from a recipient to a tag; v2 says BadRequestException and TooManyRequestsExcept
 known leaves the code its ordinary meaning, and a code that is not known is temporary for its message alone.
 
 Account trouble (paused, credentials, clock, missing set) is never the recipient's fault: an operator can mend it, a
-bounce can not be taken back. So these rows carry words that tell the operator what to do.
+bounce can not be taken back. So these rows carry words that tell the operator what to do. A permission that lacks is
+the operator's matter too, but SES does not tell whether it lacks for this sender alone.
 
 Sources: botocore models of ses 2010-12-01 and sesv2 2019-09-27, developer guide ("Amazon SES API errors", "Errors
 related to the sending quotas"), common errors of the AWS query API, and texts recorded from the real service.
@@ -14,9 +15,12 @@ related to the sending quotas"), common errors of the AWS query API, and texts r
 from dataclasses import dataclass
 from typing import Literal
 
-#: address: perhaps one recipient of the batch. content, count: the whole message. rate, daily quota: later.
-#: account, identity: an operator. ses: SES is out of order. message: nobody knows, only this message waits.
-Kind = Literal["address", "content", "count", "rate", "daily quota", "account", "identity", "ses", "message"]
+#: address: perhaps one recipient of the batch; recipient: certainly an address. content, count: the whole message.
+#: rate, daily quota: later. account, denied, identity: an operator. ses: SES is out of order. message: nobody knows,
+#: only this message waits.
+Kind = Literal[
+    "address", "recipient", "content", "count", "rate", "daily quota", "account", "denied", "identity", "ses", "message"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ _KEY_WRONG = "the secret key does not fit the access key; check the credentials 
 _KEY_EXPIRED = "the temporary credentials have expired and were not renewed; check the role or profile of this route"
 _KEY_MISSING = "there are no credentials to sign with; check the AWS environment of the workers"
 _FORBIDDEN = "the credentials may not send; allow ses:SendRawEmail and ses:SendEmail for this route's user or role"
+_DENIED = f"{_FORBIDDEN}, and for this sender: the policy's resources and its condition ses:FromAddress"
 _CLOCK = "the clock of this host is wrong: AWS refuses the signature's time"
 _LIMIT = "a limit of the SES account is exceeded that is not the sending rate"
 _NOT_VERIFIED = "SES does not know the sender as a verified identity of this account and region"
@@ -62,6 +67,16 @@ TEXTS: dict[str, Meaning] = {
     "Daily sending quota exceeded": Meaning("daily quota"),
     # the number of addresses, of the call or of a header
     "Recipient count exceeds": Meaning("count"),
+    # an address, and only its own recipient
+    "Address blacklisted": Meaning("recipient"),
+    "Domain contains": Meaning("recipient"),
+    "Domain ends with dot": Meaning("recipient"),
+    "Domain starts with dot": Meaning("recipient"),
+    "Illegal address": Meaning("recipient"),
+    "Invalid domain name": Meaning("recipient"),
+    "Local address": Meaning("recipient"),
+    "Missing final '@domain'": Meaning("recipient"),
+    "Missing local name": Meaning("recipient"),
     # the content: no recipient can have it as it is
     "Duplicate header": Meaning("content"),
     "Empty header name": Meaning("content"),
@@ -110,8 +125,6 @@ CODES: dict[str, Meaning] = {
     "NoCredentials": Meaning("account", _KEY_MISSING),  # ours: there was nothing to sign with
     "MissingAuthenticationToken": Meaning("account", _KEY_MISSING),
     "MissingAuthenticationTokenException": Meaning("account", _KEY_MISSING),
-    "AccessDenied": Meaning("account", _FORBIDDEN),
-    "AccessDeniedException": Meaning("account", _FORBIDDEN),
     "OptInRequired": Meaning("account", _FORBIDDEN),
     "UnauthorizedOperation": Meaning("account", _FORBIDDEN),
     "ExpiredToken": Meaning("account", _KEY_EXPIRED),
@@ -124,6 +137,9 @@ CODES: dict[str, Meaning] = {
     "InvalidSignatureException": Meaning("account", _KEY_WRONG),
     "RequestExpired": Meaning("account", _CLOCK),
     "RequestTimeTooSkewed": Meaning("account", _CLOCK),
+    # the account or only the sender: SES names an identity in either case
+    "AccessDenied": Meaning("denied", _DENIED),
+    "AccessDeniedException": Meaning("denied", _DENIED),
     # the sender
     "FromEmailAddressNotVerified": Meaning("identity", _NOT_VERIFIED),
     "FromEmailAddressNotVerifiedException": Meaning("identity", _NOT_VERIFIED),

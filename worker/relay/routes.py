@@ -3,6 +3,10 @@
 The views come from the gate, which looks at least once a second in every process, so a cached word about a route or a
 pause is a second old at most. They serve choices (which route, how large a batch, which recipients to leave out);
 whether a call may be made is decided by the spool in the transaction that writes its intent.
+
+A route is closed while it is in trouble, at the end of its daily quota, or paused by an operator. Newcomers leave it,
+and what waits there may leave it, when it has been so for two seconds; only what is not closed at all is given the mail
+of another.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,8 +17,9 @@ from spool.assembly import limits_of
 from spool.sending_quota import Gate, Pause, RouteLimits, RouteView
 from worker.relay.ses import SesClient
 
-# A breaker that opened a moment ago may close with the next probe; only then mail is worth moving.
-_OPEN_BREAKER_MS = 2000
+# What closed a moment ago may open again with the next probe or the next minute; only later mail is worth moving.
+_CLOSED_MS = 2000
+_EVERYTHING, _ROUTE_SCOPE = "all", "route:"
 _DOMAIN_SCOPE = "domain:"
 
 
@@ -31,6 +36,9 @@ class Routes:
         self._views = {name: RouteView(name) for name in self._settings}
         #: Route → the probe that a message of this process was chosen for, by its instant.
         self._probed: dict[str, int] = {}
+        #: Routes that are closed → since when, server's ms.
+        self._closed_since: dict[str, int] = {}
+        self._paused: frozenset[str] = frozenset()
         self._stack = AsyncExitStack()
         #: Recipient domain → when its pause ends, server's ms; 0 = it is taken back by the operator.
         self.domain_pauses: Mapping[str, int] = {}
@@ -73,28 +81,68 @@ class Routes:
         return self._views[name]
 
     def is_open(self, name: str) -> bool:
-        """Whether mail can go there: its breaker has not been open for longer than two seconds."""
+        """Whether mail may wait there: it has not been closed for longer than two seconds."""
         view = self._views[name]
-        return view.trouble is None or view.taken_at_ms - view.trouble.since_ms <= _OPEN_BREAKER_MS
+        return view.taken_at_ms - self._closed_since.get(name, view.taken_at_ms) <= _CLOSED_MS
+
+    def is_well(self, name: str) -> bool:
+        """Whether mail of another route may be moved there: not closed, and the daily quota lasts for who waits."""
+        view = self._views[name]
+        return name not in self._closed_since and view.sent_last_24_hours + view.waiting_recipients < view.daily_limit
 
     def takes_mail(self, name: str) -> bool:
         """For the choice of a message's route: `is_open`, or this message may be the probe that closes the breaker.
 
         One for each probe in each process: the mail of a route that is left alone would never find it well again.
         """
-        view = self._views[name]
-        if view.trouble is None or self.is_open(name):
+        if self.is_open(name):
             return True
-        if view.taken_at_ms < view.trouble.probe_at_ms or self._probed.get(name) == view.trouble.probe_at_ms:
+        trouble = self._views[name].trouble
+        if trouble is None or not self.wants_probe(name) or self._probed.get(name) == trouble.probe_at_ms:
             return False
-        self._probed[name] = view.trouble.probe_at_ms
+        self._probed[name] = trouble.probe_at_ms
         return True
+
+    def wants_probe(self, name: str) -> bool:
+        """Whether trouble alone closes it, and its next probe is due."""
+        view = self._views[name]
+        if view.trouble is None or view.daily_ended or name in self._paused:
+            return False
+        return view.taken_at_ms >= view.trouble.probe_at_ms
 
     def saw(self, gate: Gate) -> None:
         """Takes over what a look of the gate told."""
         self._views.update({name: view for name, view in gate.routes.items() if name in self._settings})
-        self.domain_pauses = _paused_domains(gate.pauses)
+        scopes = {pause.scope: pause for pause in gate.pauses}
+        pauses = {name: _pauses_of(name, scopes) for name in self._settings}
+        self._paused = frozenset(name for name, found in pauses.items() if found)
+        for name, view in self._views.items():
+            since_ms = _closed_since_ms(view, pauses[name])
+            if since_ms is None:
+                self._closed_since.pop(name, None)
+            else:
+                self._closed_since[name] = min(since_ms, self._closed_since.get(name, since_ms))
+        self.saw_pauses(gate.pauses)
+
+    def saw_pauses(self, pauses: Iterable[Pause]) -> None:
+        """Takes over which recipient domains are paused."""
+        self.domain_pauses = _paused_domains(pauses)
         self.paused_domains = frozenset(self.domain_pauses)
+
+
+def _pauses_of(route: str, scopes: Mapping[str, Pause]) -> tuple[Pause, ...]:
+    """Those that keep everything of the route."""
+    return tuple(scopes[scope] for scope in (_EVERYTHING, _ROUTE_SCOPE + route) if scope in scopes)
+
+
+def _closed_since_ms(view: RouteView, pauses: Iterable[Pause]) -> int | None:
+    """Since when it is known to be closed; None when it is not. When a daily quota ended nobody wrote down."""
+    instants = [pause.since_ms for pause in pauses]
+    if view.trouble:
+        instants.append(view.trouble.since_ms)
+    if view.daily_ended:
+        instants.append(view.taken_at_ms)
+    return min(instants, default=None)
 
 
 def _paused_domains(pauses: Iterable[Pause]) -> Mapping[str, int]:

@@ -33,7 +33,7 @@ from config.errors import TryLater
 from config.settings import RelaySettings, RouteSettings
 from worker.relay.credentials import REFUSED_CODES, NoCredentials, source_for
 from worker.relay.endpoint import Endpoint, endpoints_for, tls_context
-from worker.relay.outcomes import Accepted, Outcome, Unavailable, Unknown, of_answer, of_code
+from worker.relay.outcomes import NOT_REACHED, Accepted, Outcome, Unavailable, Unknown, of_answer, of_code
 from worker.relay.signature import signed_headers
 from worker.relay.wire import Call, v1_body, v2_body
 
@@ -220,7 +220,7 @@ class SesClient:
             if body.is_whole:  # whatever it was, there is no answer
                 return Unknown(name, f"the call ended without an answer: {str(error) or name}")
             if isinstance(error, _NETWORK_ERRORS):
-                return Unavailable(name, f"SES cannot be reached: {str(error) or name}")
+                return Unavailable(name, f"{NOT_REACHED}: {str(error) or name}")
             raise
 
     def _limits_for(self, body_bytes: int) -> aiohttp.ClientTimeout:

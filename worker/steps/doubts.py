@@ -17,6 +17,8 @@ from worker.work import Work
 _UNKNOWN = RecipientState.UNKNOWN
 _SHORTEST_LOOK_SECONDS = 1.0
 _LONGEST_LOOK_SECONDS = 30.0
+# Every message in doubt finds the same.
+_SILENT_EVERY_SECONDS = 60.0
 
 
 async def settle_doubts(work: Work, tools: Tools) -> Work:
@@ -32,7 +34,7 @@ async def settle_doubts(work: Work, tools: Tools) -> Work:
             doubtful = _doubtful(work.message, attempt)
             tools.log.warning("batch.not_confirmed", attempt=attempt.number, recipients=len(doubtful))
             work = work.learnt(work.message.having(doubtful, Happening.NOT_CONFIRMED))
-        else:
+        elif tools.repeats.is_due("feedback.silent", tools.now_ms(), every_seconds=_SILENT_EVERY_SECONDS):
             tools.log.warning("feedback.silent", attempt=attempt.number, read_at_ms=read_at_ms)
     return work
 

@@ -49,13 +49,14 @@ def _is_account_to_blame(work: Work, tools: Tools) -> bool:
     """Whether an account is in trouble now, or its own last call was: an operator's matter, no reason for a bounce.
 
     Which account it waited for is not known any more when it wakes; that of another route spares it as well, and then
-    it goes on with its own.
+    it goes on with its own. That SES throttled it since says nothing about the time it waited by itself.
     """
     troubles = [tools.routes.view(name).trouble for name in tools.routes.names]
     if any(trouble and trouble.is_account for trouble in troubles):
         return True
-    last = outcome_of(work.message.attempts[-1]) if work.message.attempts else None
-    return isinstance(last, Unavailable) and last.scope == "account"
+    answered = [attempt for attempt in work.message.attempts if attempt.outcome != "throttled"]
+    last = outcome_of(answered[-1]) if answered else None
+    return isinstance(last, Unavailable) and last.scope in {"account", "denied"}
 
 
 def is_paused(message: Message, pauses: Iterable[Pause], now_ms: int) -> bool:

@@ -52,9 +52,10 @@ async def _park(work: Work, delay: Delay, tools: Tools) -> Stop:
     message, after_seconds = work.message, delay.after_seconds
     rounds = message.rounds if after_seconds is not None else message.rounds + 1
     if after_seconds is None:
-        after_seconds = tools.backoff.delay_seconds(rounds, tools.chance())
-        left_seconds = max(0.5, tools.settings.relay.max_age_seconds - age_seconds(work, tools) + 0.5)
-        after_seconds = min(after_seconds, left_seconds)
+        after_seconds = min(delay.longest_seconds, tools.backoff.delay_seconds(rounds, tools.chance()))
+        left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools) + 0.5
+        if left_seconds > 0:  # else it was spared, and goes on as before
+            after_seconds = min(after_seconds, left_seconds)
     work = _deferred(work, delay, tools, tools.now_ms() + int(after_seconds * 1000))
     await write(work, tools, to="parked", after_seconds=after_seconds, reason=delay.reason, rounds=rounds)
     waiting = len(message.indexes(RecipientState.WAITING))

@@ -5,13 +5,16 @@ made. Or its answer came after its lease had gone: the attempt has an outcome, i
 """
 
 import dataclasses
+from contextlib import suppress
 
+from spool.content import ContentUnavailable
 from spool.records import Attempt
 from spool.states import RecipientState
 from worker.relay.note import note, outcome_of
 from worker.relay.outcomes import Accepted, Outcome, Unknown
 from worker.steps.doubts import settle_doubts
 from worker.steps.expiry import expire
+from worker.steps.tell import untold_failures
 from worker.tools import Tools
 from worker.work import Continue, Stop, Work, write
 
@@ -28,6 +31,9 @@ async def load(work: Work, tools: Tools) -> Continue | Stop:
     if left_behind:
         work = await write(work, tools)
     if RecipientState.WAITING not in work.message.states:
+        if untold_failures(work.message):  # with the headers of the original, if they can be had
+            with suppress(ContentUnavailable):
+                work = dataclasses.replace(work, content=await tools.spool.content_of(work.message))
         return Continue(work)
     return Continue(dataclasses.replace(work, content=await tools.spool.content_of(work.message)))
 

@@ -6,7 +6,7 @@ neither two bounces nor none. A message with the null sender is never answered (
 
 import dataclasses
 
-from spool.records import NewMessage, new_message_id
+from spool.records import Message, NewMessage, new_message_id
 from spool.states import RecipientState
 from worker.bounces import Failure, compose_bounce
 from worker.tools import Tools
@@ -15,9 +15,8 @@ from worker.work import Continue, Stop, Work, write
 
 async def tell(work: Work, tools: Tools) -> Continue | Stop:
     """Makes at most one bounce for all that failed since the last one."""
-    failed = work.message.indexes(RecipientState.REJECTED, RecipientState.EXPIRED)
-    untold = [index for index in failed if index not in work.message.told]
-    if not untold or not work.message.sender:
+    untold = untold_failures(work.message)
+    if not untold:
         return Continue(work)
     tools.failpoints.reached("tell.before_bounce")
     told = work.message.told | frozenset(untold)
@@ -25,6 +24,12 @@ async def tell(work: Work, tools: Tools) -> Continue | Stop:
     work = await write(work.learnt(work.message, bounces_made=1), tools, told=told, spawned=(bounce,))
     tools.log.info("bounce.made", recipients=len(untold), bounce_id=bounce.message_id)
     return Continue(dataclasses.replace(work, message=dataclasses.replace(work.message, told=told)))
+
+
+def untold_failures(message: Message) -> list[int]:
+    """Recipients that the sender, if there is one, has still to hear of."""
+    failed = message.indexes(RecipientState.REJECTED, RecipientState.EXPIRED)
+    return [index for index in failed if index not in message.told] if message.sender else []
 
 
 def _bounce(work: Work, untold: list[int], tools: Tools) -> NewMessage:

@@ -6,7 +6,7 @@ from aws_api.health import judged_health, silent_health
 from spool.figures import Figures, Worker
 from spool.safety import NO_ANSWER, UNCHECKED, SafetyReport
 from spool.sending_quota import Pause, Trouble
-from spool.states import Place
+from spool.states import IDENTITY, UNKNOWN_ANSWER, Place
 from tests.figures_at_rest import NOW_MS, SAFE, WELL, a_route, figures
 
 UNSAFE = SafetyReport(is_safe=False, is_full=False, problems=("AOF is off.",))
@@ -94,3 +94,15 @@ def test_limits_that_are_only_assumed_are_said():
     route = a_route(is_fallback=True, quota_error="AccessDenied")
     [note] = judged_health(SAFE, figures(routes=(route,)), stall_seconds=120).notes
     assert "(AccessDenied), 14 recipients/s are assumed" in note
+
+
+def test_mail_that_waits_for_somebody_is_a_note_with_its_number():
+    places = {**WELL.places, Place.HELD: 2}
+    reasons = {Place.PARKED: {IDENTITY: 1, f"{UNKNOWN_ANSWER}: Oops": 3, "throttled": 9}, Place.HELD: {"x": 2}}
+    health = judged_health(SAFE, figures(places=places, reasons=reasons), 120)
+    assert health.is_ok
+    assert health.notes == (
+        "2 messages held, nothing happens to them by itself: see mailsluice queue.",
+        "1 message waits because SES does not know their sender: verify it in SES.",
+        f"3 messages wait: {UNKNOWN_ANSWER}: Oops; report it.",
+    )

@@ -144,3 +144,9 @@ def test_pauses_and_drains_are_counted():
     found = scraped(figures(pauses=(Pause("all"), Pause("lane:bulk"), Pause("lane:x")), draining={"worker-1": 1}))
     assert [found["mailsluice_pauses", kind] for kind in ("all", "route", "lane", "user", "domain")] == [1, 0, 2, 0, 0]
     assert found["mailsluice_workers_draining",] == 1
+
+
+def test_the_age_of_the_last_read_of_ses_s_events_is_absent_before_the_first():
+    assert ("mailsluice_feedback_seen_age_seconds",) not in scraped(figures())
+    found = scraped(figures(feedback_seen_at_ms=NOW_MS - 90_000))
+    assert found["mailsluice_feedback_seen_age_seconds",] == 90

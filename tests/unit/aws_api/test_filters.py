@@ -68,6 +68,7 @@ def test_mail_without_a_user_is_found_by_its_sender_or_its_key():
     message = dataclasses.replace(MESSAGE, user="", seat=Seat("eu", "bulk", "app@example.com"))
     assert fits(Filter(user="app@example.com"), ALL, message, NOW_MS)
     assert fits(Filter(user="app+news@example.com"), ALL, message, NOW_MS)
+    assert fits(Filter(user="App+x@Example.com"), ALL, message, NOW_MS)
     assert not fits(Filter(user="shop"), ALL, message, NOW_MS)
 
 
@@ -104,3 +105,31 @@ def test_a_filter_of_nothing_is_refused():
 
 def test_what_was_given_is_told():
     assert Filter(states=("due",), sender="").given() == {"states": ["due"], "sender": ""}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        *(
+            (Filter(**{name: ""}), f"{name}: must not be empty")
+            for name in ("sender", "reason", "user", "lane", "route")
+        ),
+        (Filter(recipient_domain=""), "recipient_domain: must not be empty"),
+        (Filter(sender="a@b@c"), "sender: must be an address"),
+        (Filter(sender="*.example"), "sender: must be an address"),
+        (Filter(sender="@example.com"), "sender: must be an address"),
+        (Filter(recipient_domain="*.example"), "recipient_domain: must be a domain"),
+        (Filter(recipient_domain="a@b.example"), "recipient_domain: must be a domain"),
+        (Filter(newer_than_seconds=3600, older_than_seconds=3600), "older_than_seconds: no message"),
+    ],
+)
+def test_what_no_message_can_fit_is_refused(chosen: Filter, words: str):
+    with pytest.raises(Refused, match=words):
+        states_of("cancel", chosen)
+
+
+@pytest.mark.parametrize(
+    "sender", ["<>", "a@b.example", "<a@b.example>", "b.example", '"a@b"@c.example', "a*@b.example"]
+)
+def test_every_sender_can_be_chosen(sender: str):
+    assert states_of("hold", Filter(sender=sender, older_than_seconds=60, newer_than_seconds=61))

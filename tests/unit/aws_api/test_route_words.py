@@ -17,10 +17,10 @@ def lanes(**changed: object) -> dict[str, LaneView]:
 @pytest.mark.parametrize(
     ("view", "pauses", "kind", "words"),
     [
-        (a_route(), (), "rate", "their turn at 13.86 recipients/s"),
+        (a_route(), (), "rate", "their turn at 11.09 recipients/s"),
         (a_route(**ENDED), (), "daily quota", "daily quota"),
         (a_route(sent_last_24_hours=40_000), (), "daily quota", "the 80 % of the daily quota that lane bulk may take"),
-        (a_route(sent_last_24_hours=39_999), (), "rate", "their turn at 13.86 recipients/s"),
+        (a_route(sent_last_24_hours=39_999), (), "rate", "their turn at 11.09 recipients/s"),
         (a_route(trouble=SHUT, **ENDED), (), "trouble", "SES: AccountSendingPausedException: sending is paused "),
         (a_route(trouble=SHUT), (Pause("all"),), "paused", "the end of a pause: everything, until mailsluice resume"),
         (a_route(), (Pause("lane:bulk"),), "paused", "the end of a pause: lane bulk"),
@@ -41,8 +41,28 @@ def test_the_first_lane_may_take_what_the_second_may_not():
 def test_a_lane_that_waits_for_the_quota_has_its_next_slot_and_its_end():
     view = a_route(lanes=lanes(drained_at_ms=NOW_MS + 11_000_000, paused_senders=1), **ENDED)
     assert lane_words(view, "bulk", ()) == (
-        "412 recipients wait for daily quota; next slot 22:23 UTC; drained by 01:16 UTC at this rate; 1 sender paused"
+        "412 recipients wait for daily quota; next slot 22:23 UTC; drained by 01:17 UTC at this rate; 1 sender paused"
     )
+
+
+def test_a_lane_whose_senders_are_all_paused_waits_for_that():
+    view = a_route(lanes=lanes(drained_at_ms=NOW_MS + 11_000_000, paused_senders=1, is_all_paused=True))
+    shop, other = Pause("user:shop", why="a loop"), Pause("user:other")
+    assert lane_words(view, "bulk", (shop,)) == (
+        "412 recipients wait for the end of a pause: user shop, until mailsluice resume: a loop"
+    )
+    assert lane_words(view, "bulk", (other, shop)) == (
+        "412 recipients wait for the end of a pause: their senders are paused"
+    )
+
+
+def test_a_lane_that_waits_for_its_part_of_the_quota_has_its_next_slot():
+    view = a_route(lanes=lanes(next_slot_at_ms=NOW_MS + 600_000), sent_last_24_hours=40_000)
+    assert "that lane bulk may take; next slot 22:23 UTC" in lane_words(view, "bulk", ())
+
+
+def test_one_recipient_is_one():
+    assert "; 1 recipient in 24 h" in route_words(a_route(sent_last_24_hours=1), LIMITS)
 
 
 def test_nothing_is_foretold_of_a_pause():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from config.settings import RouteSettings, Settings
+from config.settings import LanesSettings, RouteSettings, Settings
 from config.settings_source import SECRETS, WrongSettings, load_settings, sections
 
 TOKEN = "hunter2hunter2hunter2"
@@ -182,3 +182,9 @@ def test_every_setting_that_is_kept_out_of_a_repr_is_kept_out_of_messages_too():
         fields |= model.model_fields
     assert {name for name, field in fields.items() if not field.repr} <= {*SECRETS, "url"}
     assert all(not fields[name].repr for name in SECRETS)
+
+
+def test_every_mistake_in_the_lanes_is_told_at_once():
+    with pytest.raises(ValueError, match="No is no name of a lane") as error:
+        LanesSettings(shares={"No": 100}, default="express", by_user={"shop": "nix"})
+    assert "unknown lane express, nix" in str(error.value)

@@ -198,7 +198,9 @@ def test_who_has_tls_needs_only_a_user() -> None:
         (("hold", "--older-than", "soon"), "must be a duration"),
         (("pause", "--for", "0"), "for: must be more than nothing"),
         (("pause", "--lane", "nosuch"), "there are: express, bulk"),
-        (("resume", "--route", "nosuch"), "there are: default"),
+        (("pause", "--user", ""), "user: must not be empty"),
+        (("resume", "--route", ""), "route: must not be empty"),
+        (("cancel", "--reason", "", "--yes"), "reason: must not be empty"),
         (("pause", "--domain", "a b"), "must be a recipient domain"),
     ],
 )

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 from aws_api.admin.picture import Picture, advice, described
@@ -31,6 +32,12 @@ def test_an_empty_queue_needs_no_advice():
     assert "What to do" not in text
     assert "Store: safe, 12 % of its memory used" in text
     assert advice(picture()) == ()
+
+
+def test_one_wake_up_is_told_once():
+    once = dataclasses.replace(PARKED, messages=1, last_at_ms=PARKED.first_at_ms)
+    seen = figures(places={**WELL.places, Place.PARKED: 1})
+    assert "next at 2023-11-14 22:13:32 UTC (in 12 s)\n" in told(picture(seen, waits=(once,)))
 
 
 def test_totals_reasons_and_wake_ups_are_told():
@@ -122,7 +129,7 @@ def test_why_a_lane_waits_and_until_when_is_told():
     for part in (
         "\n            400 waits for its turn, see the routes below\n",
         "\nRoute default: 13.86 recipients/s (SES says 14/s); 1,204 recipients in 24 h of 50,000 (SES says so)\n",
-        "\n  lane bulk: 400 messages, 412 recipients wait for daily quota; next slot 22:23 UTC; drained by 01:16 UTC",
+        "\n  lane bulk: 400 messages, 412 recipients wait for daily quota; next slot 22:23 UTC; drained by 01:17 UTC",
         "\n  - Paused: route other, until mailsluice resume, by somebody@here: move \\x1b[2J; mailsluice resume",
         "worker-1: works on 0, claimed 1,234, last 2.00 s ago, is being drained",
     ):

@@ -8,7 +8,7 @@ from aws_api.admin.wording import distance, escaped, many, span
 from mailsluice.show import told
 from spool.records import Attempt, Message
 from spool.sending_quota import LaneView, Pause, Seat
-from spool.states import FAR_FUTURE_MS, IN_LANE, Place, RecipientState
+from spool.states import AWAITS_EVENT, FAR_FUTURE_MS, IN_LANE, Place, RecipientState
 from tests.figures_at_rest import a_route
 
 NOW = 1_700_000_000_000
@@ -57,9 +57,15 @@ def test_the_object_has_the_documented_fields():
 
 def test_every_recipient_has_its_state_and_the_answer_that_decided_it():
     assert described(MESSAGE)["recipients"] == [
-        {"address": "a@example.net", "state": "sent", "ses_message_id": "ses-1", "reason": ""},
-        {"address": "b@example.net", "state": "sent", "ses_message_id": "ses-1", "reason": ""},
-        {"address": "c@example.net", "state": "rejected", "ses_message_id": "", "reason": "Bad \x1b[31maddress."},
+        {"address": "a@example.net", "state": "sent", "ses_message_id": "ses-1", "reason": "", "redirected_to": ""},
+        {"address": "b@example.net", "state": "sent", "ses_message_id": "ses-1", "reason": "", "redirected_to": ""},
+        {
+            "address": "c@example.net",
+            "state": "rejected",
+            "ses_message_id": "",
+            "reason": "Bad \x1b[31maddress.",
+            "redirected_to": "",
+        },
     ]
 
 
@@ -75,6 +81,7 @@ def test_every_attempt_is_a_batch_with_its_addresses():
         "ended_at": "2023-11-14T22:12:40.250Z",
         "code": "",
         "reason": "",
+        "redirected_to": "",
         "worker": "w-1",
     }
 
@@ -87,6 +94,7 @@ def test_a_recipient_waiting_for_another_try_has_the_last_answers_reason():
         "state": "waiting",
         "ses_message_id": "",
         "reason": "Slow down.",
+        "redirected_to": "",
     }
     assert found["recipients"][2]["reason"] == ""
 
@@ -116,6 +124,23 @@ def test_every_place_says_why_and_until_when(place):
     if place in {Place.PARKED, Place.HELD}:
         assert "throttled" in text
         assert "in 1 min 30 s" in text
+
+
+def test_a_message_in_doubt_is_asked_for_and_not_tried():
+    doubtful = message(place=Place.PARKED, reason=AWAITS_EVENT, until_ms=NOW + 60_000)
+    assert "; asked again at " in told(doubtful, NOW)
+
+
+def test_what_the_fence_did_is_told():
+    sent = dataclasses.replace(MESSAGE.attempts[1], redirected_to="catch@dev.example")
+    fenced = message(states=(SENT, SENT, RecipientState.DROPPED), attempts=(sent,))
+    text = told(fenced, NOW)
+    assert "SES id ses-1, sent to catch@dev.example instead (fence)" in text
+    assert f"1 dropped: captured by the fence, see captured/{MESSAGE.message_id}.eml" in text
+    assert "1 dropped: dropped by the operator" in told(
+        message(states=fenced.states, attempts=(sent,), reason="dropped by the operator"), NOW
+    )
+    assert [one["redirected_to"] for one in described(fenced)["recipients"]] == ["catch@dev.example"] * 2 + [""]
 
 
 def test_a_held_message_shows_the_command_that_frees_it():
@@ -222,7 +247,7 @@ def test_a_message_in_a_lane_tells_what_its_lane_waits_for():
     text = told(IN_A_LANE, NOW, around)
     assert "\n  state       parked: waits for its turn\n" in text
     assert (
-        "\n  waits       lane bulk of route default: 3 recipients wait for their turn at 13.86 recipients/s\n" in text
+        "\n  waits       lane bulk of route default: 3 recipients wait for their turn at 11.09 recipients/s\n" in text
     )
     assert "\n  turn        as sender shop\\x1b[2J (weight 2): 1 message of it before this one\n" in text
     found = described(IN_A_LANE, around)

@@ -99,6 +99,14 @@ def test_a_send_event_has_the_shape_of_ses():
     }
 
 
+def test_a_send_event_tells_who_got_the_mail_instead():
+    record = EventRecord("send", "ours", AT_MS, (0,), ses_message_id="theirs", redirected_to="catch@dev.example")
+    assert EventRecord.decode(record.encode()) == record
+    mail = rendered(record, a_message(), "1-0")["mail"]
+    assert mail["tags"]["sluice:redirected-to"] == ["catch@dev.example"]
+    assert mail["destination"] == ["user0@example.net"]
+
+
 def test_a_reject_event_tells_its_reason_and_nothing_else():
     event = rendered(EventRecord("reject", "ours", AT_MS, (1,), reason="Bad content"), a_message(), "1-0")
     assert (event["eventType"], event["reject"]) == ("Reject", {"reason": "Bad content"})

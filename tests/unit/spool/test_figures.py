@@ -1,8 +1,10 @@
+import dataclasses
+
 import orjson
 import pytest
 
 from spool.figures import Figures, Worker, living_workers, standstills
-from spool.states import Place
+from spool.states import AWAITS_EVENT, Place
 
 NOW = 1_700_000_000_000
 
@@ -95,3 +97,20 @@ def test_a_broker_without_an_answer_is_a_standstill():
 def test_work_that_is_due_and_not_claimed_for_long_is_a_standstill(due, idle, is_still):
     found = figures(due_seconds=due, workers=(worker(started=1000, last_claim=idle),))
     assert bool(standstills(found, stall_seconds=120)) == is_still
+
+
+@pytest.mark.parametrize(
+    ("doubts", "seen_at_ms", "words"),
+    [
+        (3, NOW - 61_000, "were not read for 61 s, and messages in doubt wait for them (3)"),
+        (3, 0, "were never read"),
+        (3, NOW - 60_000, ""),
+        (0, NOW - 600_000, ""),  # nobody misses them
+    ],
+)
+def test_doubts_stand_still_while_the_events_of_ses_are_not_read(doubts: int, seen_at_ms: int, words: str):
+    reasons = {Place.PARKED: {AWAITS_EVENT: doubts} if doubts else {}, Place.HELD: {}}
+    found = dataclasses.replace(figures(), reasons=reasons, feedback_seen_at_ms=seen_at_ms)
+    said = standstills(found, stall_seconds=120)
+    assert len(said) == bool(words)
+    assert words in "".join(said)

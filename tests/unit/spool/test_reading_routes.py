@@ -13,7 +13,8 @@ SEAT = Seat("main", "bulk", "grüße", 2.5, "example.com")
 ROW = {
     "name": "main", "rate": -1, "factor": 1, "is_fallback": False, "taken_at_ms": 9, "used": 5, "daily_limit": -1,
     "fetched_at_ms": 0, "quota_error": "", "daily_ended": False, "daily_until_ms": 0,
-    "lanes": [{"name": "express", "share": 100, "messages": 2, "recipients": 7, "paused_senders": 1}],
+    "lanes": [{"name": "express", "share": 100, "messages": 2, "recipients": 7, "paused_senders": 1,
+               "is_all_paused": True}],
 }  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def test_a_view_says_what_is_unlimited_and_unknown():
     view = view_of(ROW)
     assert (view.rate, view.daily_limit) == (math.inf, math.inf)
     assert (view.max_send_rate, view.max_24_hour_send, view.trouble) == (None, None, None)
-    assert view.lanes == {"express": LaneView(100, 2, 7, 1)}
+    assert view.lanes == {"express": LaneView(100, 2, 7, 1, is_all_paused=True)}
     assert (view.waiting_messages, view.waiting_recipients, view.is_open) == (2, 7, True)
 
 

@@ -8,7 +8,7 @@ from config.failpoints import Failpoints
 from config.logs import get_log
 from config.settings import Settings
 from spool.records import Attempt, Lease, Message, Settlement
-from spool.sending_quota import Denied, Gate, Granted, Lost, Pause, RouteView, Seat, Take, Trouble
+from spool.sending_quota import Denied, Gate, Granted, LaneView, Lost, Pause, RouteView, Seat, Take, Trouble
 from spool.states import Place, RecipientState
 from spool.tally import Tally
 from worker.leases import LeaseKeeper
@@ -141,7 +141,9 @@ def work(tools: Tools, of: Message | None = None) -> Work:
     return dataclasses.replace(Work(of, lease), content=b"Subject: x\r\n\r\nbody\r\n")
 
 
-def in_trouble(tools: Tools, *, is_account: bool = True) -> None:
+def in_trouble(tools: Tools, *, is_account: bool = True, **lanes: LaneView) -> None:
     """The default route does not work, as the gate saw it."""
     trouble = Trouble("AccessDenied", "words", NOW_MS - 60_000, NOW_MS + 60_000, is_account)
-    tools.routes.saw(Gate((), 1000, {"default": RouteView("default", trouble=trouble, taken_at_ms=NOW_MS)}))
+    tools.routes.saw(
+        Gate((), 1000, {"default": RouteView("default", trouble=trouble, lanes=lanes, taken_at_ms=NOW_MS)})
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from structlog.testing import capture_logs
 
 from sending_events.records import EventRecord
 from spool.states import AWAITS_EVENT, RecipientState
@@ -80,3 +81,12 @@ async def test_a_call_that_was_left_open_is_in_doubt_from_the_moment_it_is_found
     found = message(states=(SENDING, SENDING, SENT), attempts=(attempt(1, (0, 1)),))
     verdict = await load(work(tools, found), tools)
     assert verdict.work.message.states == (UNKNOWN, UNKNOWN, SENT)
+
+
+async def test_that_the_feedback_is_silent_is_logged_once_for_many_messages():
+    tools = stand(relay=CONFIRM)
+    lost = attempt(1, (0,), outcome="unknown", ended_at_ms=NOW_MS - 101_000)
+    with capture_logs() as logged:
+        for _ in range(3):
+            await load(work(tools, message(states=(UNKNOWN, SENT, SENT), attempts=(lost,))), tools)
+    assert [one["event"] for one in logged] == ["feedback.silent"]

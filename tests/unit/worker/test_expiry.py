@@ -35,8 +35,13 @@ async def test_nobody_expires_for_trouble_of_the_account():
     in_trouble(tools)
     assert await expired_states(tools, seat=SEAT) == (WAITING,) * 3
     tools = stand(relay={"max_age_seconds": 60})
-    refused = attempt(1, (0, 1, 2), outcome="unavailable", code="AccountSendingPausedException", reason="paused")
-    assert await expired_states(tools, attempts=(refused,)) == (WAITING,) * 3
+    for code in ("AccountSendingPausedException", "AccessDenied"):
+        refused = attempt(1, (0, 1, 2), outcome="unavailable", code=code, reason="paused")
+        assert await expired_states(tools, attempts=(refused,)) == (WAITING,) * 3
+        throttled = attempt(2, (0, 1, 2), outcome="throttled", code="Throttling", reason="x")
+        assert await expired_states(tools, attempts=(refused, throttled)) == (WAITING,) * 3
+        unreached = attempt(3, (0, 1, 2), outcome="unavailable", code="X", reason="SES cannot be reached: x")
+        assert await expired_states(tools, attempts=(refused, throttled, unreached)) == (EXPIRED,) * 3
 
 
 @pytest.mark.parametrize("scope", ["all", "route:default", "lane:express", "user:app@example.com"])
@@ -62,6 +67,13 @@ async def test_the_time_of_a_hold_does_not_count_unless_set_so():
     assert await expired_states(tools, kept_ms=3_590_000) == (WAITING,) * 3
     tools = stand(relay={"max_age_seconds": 60, "expire_while_paused": True})
     assert await expired_states(tools, kept_ms=3_590_000) == (EXPIRED,) * 3
+
+
+async def test_a_message_that_was_spared_is_tried_as_seldom_as_before():
+    tools = stand(relay={"max_age_seconds": 60})
+    spared = work(tools, message(**OLD, rounds=20))
+    await finish(spared.delayed(Delay("parked", "SES account trouble: X", longest_seconds=300)), tools)
+    assert tools.spool.settlements[-1].after_seconds == 300
 
 
 async def test_a_message_that_was_spared_does_not_wake_again_by_itself():

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 
 import pytest
+from structlog.testing import capture_logs
 
 from sending_events.records import EventRecord
 from spool.sending_quota import Denied, Gate, LaneView, Pause, RouteView
@@ -14,7 +15,7 @@ from spool.states import (
     PAUSED_DOMAIN,
     RecipientState,
 )
-from tests.unit.worker.stand import NOW_MS, SEAT, AnsweringSes, message, stand, work
+from tests.unit.worker.stand import NOW_MS, SEAT, AnsweringSes, attempt, in_trouble, message, stand, work
 from worker.relay.one_call import STOPPING
 from worker.relay.outcomes import Accepted, of_code
 from worker.relay.passage import next_step, passage_of
@@ -175,6 +176,46 @@ async def test_a_newcomer_joins_those_who_are_known_to_wait_without_asking(lanes
     assert verdict.work.delay == (None if asks else Delay("lane", IN_LANE))
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "told"),
+    [
+        ("AccessDenied", "x", "SES account trouble: AccessDenied"),
+        ("ExpiredToken", "x", "SES account trouble: ExpiredToken"),
+        ("ClientConnectorError", "SES cannot be reached: x", "SES unavailable"),
+        ("HTTP413", "HTTP 413 without SES's answer; check", "SES unavailable"),
+    ],
+)
+@pytest.mark.parametrize("turn", [0, 3])
+async def test_who_failed_itself_does_not_become_the_next_probe_of_a_route_in_trouble(code, reason, told, turn):
+    failed = message(attempts=(attempt(1, (0, 1, 2), outcome="unavailable", code=code, reason=reason),), turn=turn)
+    own = Delay("parked", told, longest_seconds=300.0)
+    for others, delay in ((1, own), (0, Delay("lane", IN_LANE))):
+        tools = stand(AnsweringSes())
+        in_trouble(tools, express=LaneView(100, messages=others))
+        tools.spool.denials = [Denied("trouble", 3000)]
+        assert (await relay(work(tools, failed), tools)).work.delay == delay
+    tools.routes.saw(Gate((), 1000, {"default": queued(express=LaneView(100, messages=3))}))
+    tools.spool.denials = [Denied("queue", 0)]
+    assert (await relay(work(tools, failed), tools)).work.delay == Delay("lane", IN_LANE), "well again: in its order"
+
+
+async def test_whose_own_call_had_no_answer_does_not_become_the_next_probe_either():
+    lost = message(attempts=(attempt(1, (0, 1, 2), outcome="unknown", code="TimeoutError", reason="nothing"),))
+    tools = stand(AnsweringSes())
+    in_trouble(tools, is_account=False, express=LaneView(100, messages=1))
+    tools.spool.denials = [Denied("trouble", 3000)]
+    own = Delay("parked", "no answer from SES", longest_seconds=300.0)
+    assert (await relay(work(tools, lost), tools)).work.delay == own
+
+
+async def test_who_was_only_kept_by_the_trouble_of_others_stays_in_its_lane():
+    tools = stand(AnsweringSes())
+    in_trouble(tools, express=LaneView(100, messages=3))
+    throttled = attempt(1, (0, 1, 2), outcome="throttled", code="Throttling", reason="Maximum sending rate exceeded.")
+    for attempts in ((), (throttled,)):
+        assert (await relay(work(tools, message(attempts=attempts)), tools)).work.delay == Delay("lane", IN_LANE)
+
+
 async def test_mail_of_a_later_lane_waits_behind_those_of_an_earlier_one_and_a_turn_behind_nobody():
     tools = stand(AnsweringSes(Accepted("1")))
     tools.routes.saw(Gate((), 1000, {"default": queued(express=LaneView(100, messages=1))}))
@@ -213,16 +254,63 @@ async def test_a_message_that_the_operator_wants_held_is_not_sent():
 async def test_recipients_of_a_paused_domain_wait_and_the_others_go():
     ses = AnsweringSes(Accepted("1"))
     tools = stand(ses)
-    pause = Pause("domain:example.org", NOW_MS + 5_000)
-    tools.routes.saw(Gate((), 1000, {}, (pause,)))
+    _paused(tools, Pause("domain:example.org", NOW_MS + 5_000))
     of = message(recipients=2)
     of = dataclasses.replace(of, recipients=("a@example.net", "b@Example.ORG"))
     verdict = await relay(work(tools, of), tools)
     assert [call.recipients for call in ses.calls] == [["a@example.net"]]
-    assert verdict.work.delay == Delay("parked", PAUSED_DOMAIN, after_seconds=5.0)
+    assert verdict.work.delay == Delay("parked", PAUSED_DOMAIN, after_seconds=6.5)  # 5, 1 for the gate, half by chance
     await finish(verdict.work, tools)
     end = tools.spool.settlements[-1]
-    assert (end.to, end.after_seconds, end.rounds) == ("parked", 5.0, 0)
+    assert (end.to, end.after_seconds, end.rounds) == ("parked", 6.5, 0)
+
+
+def _paused(tools, *pauses):
+    tools.spool.pauses = pauses
+    tools.routes.saw(Gate((), 1000, {}, pauses))
+
+
+@pytest.mark.parametrize("until_ms", [0, NOW_MS + 86_400_000])
+async def test_who_waits_for_a_paused_domain_looks_again_after_hours_only(until_ms):
+    tools = stand(AnsweringSes())
+    _paused(tools, Pause("domain:example.net", until_ms))
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.delay == Delay("parked", PAUSED_DOMAIN, after_seconds=6 * 3600 * 0.875)
+
+
+async def test_the_first_end_of_several_pauses_counts_and_only_for_who_waits():
+    tools = stand(AnsweringSes())
+    ends = {"a.example": 1000, "b.example": 60_000, "c.example": 90_000}
+    _paused(tools, *(Pause(f"domain:{name}", NOW_MS + ms) for name, ms in ends.items()))
+    of = message(recipients=3, states=(SENT, WAITING, WAITING))
+    of = dataclasses.replace(of, recipients=tuple(f"r@{name}" for name in ends))
+    verdict = await relay(work(tools, of), tools)
+    assert verdict.work.delay.after_seconds == 61.5
+
+
+async def test_who_may_expire_while_paused_wakes_for_it():
+    tools = stand(AnsweringSes(), relay={"expire_while_paused": True, "max_age_seconds": 600})
+    _paused(tools, Pause("domain:example.net"))
+    verdict = await relay(work(tools), tools)
+    assert 590 < verdict.work.delay.after_seconds < 601
+
+
+async def test_a_pause_that_ended_since_the_gate_looked_keeps_nobody():
+    ses = AnsweringSes(Accepted("1"), Accepted("2"))
+    tools = stand(ses)
+    _paused(tools, Pause("domain:example.net"))
+    tools.spool.pauses = ()
+    verdict = await relay(work(tools, message(60)), tools)
+    assert [len(call.recipients) for call in ses.calls] == [50, 10]
+    assert verdict.work.delay is None
+
+
+async def test_a_pause_that_got_an_earlier_end_since_the_gate_looked_is_waited_for_until_then():
+    tools = stand(AnsweringSes())
+    _paused(tools, Pause("domain:example.net"))
+    tools.spool.pauses = (Pause("domain:example.net", NOW_MS + 5000),)
+    verdict = await relay(work(tools), tools)
+    assert verdict.work.delay.after_seconds == 6.5
 
 
 async def test_each_batch_carries_its_attempt_as_a_header():
@@ -255,3 +343,16 @@ async def test_the_fence_redirects_in_batches_of_their_own_that_count_one_recipi
     assert [call.recipients for call in ses.calls] == [["r1@example.net"], ["dev@example.com"]]
     assert ses.calls[1].content.startswith(b"X-Original-To: r0@example.net\r\nX-Original-To: r2@example.net\r\n")
     assert [take.recipients for take in tools.spool.takes] == [1, 1]
+    assert [one.redirected_to for one in verdict.work.message.attempts] == ["", "dev@example.com"]
+    assert EventRecord.decode(verdict.work.unwritten.events[-1]).redirected_to == "dev@example.com"
+
+
+async def test_a_lane_that_nobody_knows_is_logged_once_for_each_name():
+    tools = stand(AnsweringSes(*(Accepted(str(number)) for number in range(4))))
+    with capture_logs() as logged:
+        for name in (b"nix", b"nix", b"Express", b"other"):
+            await relay(
+                dataclasses.replace(work(tools), content=b"X-Sluice-Lane: " + name + b"\r\n\r\nbody\r\n"), tools
+            )
+    told = [(one["wanted"], one["used"]) for one in logged if one["event"] == "lane.unknown"]
+    assert told == [("nix", "express"), ("other", "express")]

@@ -7,6 +7,7 @@ import pytest
 from config.errors import TryLater
 from config.failpoints import Failpoints
 from sending_events.records import EventRecord
+from spool.content import ContentUnavailable
 from spool.scripts import StoreUnavailable
 from spool.states import IDENTITY, IN_DOUBT, IN_LANE, RecipientState
 from spool.store import Spool
@@ -59,13 +60,18 @@ async def test_relay_tags_each_batch_with_its_attempt():
     assert ses.calls[0].tags == {"sluice-batch": f"{message().message_id}.1"}
 
 
+def waiting_for_the_route(reason):
+    return Delay("parked", reason, reason, longest_seconds=300.0)
+
+
 @pytest.mark.parametrize(
     ("outcome", "delay"),
     [
         (Throttled("Throttling", "Maximum sending rate exceeded."), Delay("lane", IN_LANE, "throttled")),
         (Throttled("Throttling", "Daily …", is_daily=True), Delay("lane", IN_LANE, "daily quota")),
-        (Unavailable("ClientConnectorError", "refused"), Delay("lane", IN_LANE, "SES unavailable")),
-        (of_code("AccessDenied", ""), Delay("lane", IN_LANE, "SES account trouble: AccessDenied")),
+        (Unavailable("ClientConnectorError", "refused"), waiting_for_the_route("SES unavailable")),
+        (of_code("AccessDenied", ""), waiting_for_the_route("SES account trouble: AccessDenied")),
+        (of_code("ExpiredToken", ""), waiting_for_the_route("SES account trouble: ExpiredToken")),
         (of_code("MailFromDomainNotVerifiedException", ""), Delay("parked", IDENTITY, IDENTITY)),
         (Unknown("TimeoutError", "no answer"), Delay("parked", "no answer from SES", "no answer from SES")),
     ],
@@ -84,7 +90,6 @@ async def test_an_answer_that_nobody_knows_makes_its_message_wait_and_names_itse
     verdict = await relay(work(tools), tools)
     assert verdict.work.delay.to == "parked"
     assert verdict.work.delay.reason.endswith(": BrandNew")
-    assert verdict.work.unwritten.facts == ()
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,10 @@ async def test_an_answer_that_nobody_knows_makes_its_message_wait_and_names_itse
         (of_code("Throttling", "Maximum sending rate exceeded."), "throttled", 3),
         (of_code("Throttling", "Daily message quota exceeded."), "daily", 3),
         (of_code("AccountSendingPausedException", ""), "trouble", 3),
+        (of_code("AccessDenied", ""), "denied", 3),
+        (of_code("MailFromDomainNotVerifiedException", ""), "refused", 3),
+        (of_code("BrandNew", ""), "refused", 3),
+        (Unavailable("LeaseEnded", "", "message"), "refused", 3),
         (Unavailable("ClientConnectorError", "refused"), "unreachable", 3),
     ],
 )
@@ -103,6 +112,7 @@ async def test_the_route_learns_what_a_call_told_with_the_next_write(outcome, ki
     verdict = await relay(work(tools), tools)
     (fact,) = verdict.work.unwritten.facts
     assert (fact.kind, fact.route, fact.recipients) == (kind, "default", recipients)
+    assert fact.lanes == (("express", "bulk") if recipients else ())
     await finish(verdict.work, tools)
     assert tools.spool.settlements[-1].facts == (fact,)
 
@@ -119,7 +129,16 @@ async def test_a_refused_probe_of_a_paused_account_does_not_end_its_trouble():
     tools = stand(AnsweringSes(Rejected("MessageRejected", "bad")))
     in_trouble(tools)
     verdict = await relay(work(tools, message(1)), tools)
-    assert verdict.work.unwritten.facts == ()
+    (fact,) = verdict.work.unwritten.facts
+    assert (fact.kind, fact.recipients) == ("refused", 1)
+
+
+async def test_a_call_without_an_answer_counts_against_the_route_and_gives_nothing_back():
+    tools = stand(AnsweringSes(Unknown("TimeoutError", "nothing within 20 seconds")))
+    (fact,) = (await relay(work(tools), tools)).work.unwritten.facts
+    assert (fact.kind, fact.route, fact.code, fact.recipients) == ("unreachable", "default", "TimeoutError", 0)
+    assert "end without an answer" in fact.words
+    assert "nothing within 20 seconds" in fact.words
 
 
 async def test_a_refused_address_does_not_stop_the_others():
@@ -146,6 +165,16 @@ async def test_a_counted_header_is_rewritten_and_the_same_batch_goes_again():
     assert b"x59@example.org" not in ses.calls[1].content
 
 
+async def test_a_header_is_counted_once_even_when_mending_never_ends():
+    refused = of_code("InvalidParameterValue", "Recipient count exceeds 50.")
+    ses = AnsweringSes(*[refused] * 9)
+    tools = stand(ses, relay={"from_aliases": {"a@x.org": "b@x.org", "b@x.org": "c@x.org"}})
+    content = b"From: a@x.org\r\nTo: z@x.org\r\n\r\nbody"
+    verdict = await relay(dataclasses.replace(work(tools, message(1)), content=content), tools)
+    assert verdict.work.message.states == (REJECTED,)
+    assert [one.outcome for one in verdict.work.message.attempts] == ["split", "rejected"]
+
+
 async def test_with_policy_hold_a_call_without_an_answer_stays_in_doubt():
     tools = stand(AnsweringSes(Unknown("TimeoutError", "no answer")), relay={"unknown": "hold"})
     verdict = await relay(work(tools), tools)
@@ -163,6 +192,32 @@ async def test_recipients_older_than_the_maximum_expire_and_are_not_sent():
     assert verdict.work.message.states == (SENT, EXPIRED, EXPIRED)
     (event,) = map(EventRecord.decode, verdict.work.unwritten.events)
     assert (event.kind, event.recipients) == ("expired", (1, 2))
+
+
+async def test_the_bounce_of_an_expired_message_carries_the_headers_of_the_original():
+    spool = RememberingSpool(b"Subject: the original's\r\nFrom: app@example.com\r\n\r\nbody\r\n")
+    tools = stand(spool=spool, relay={"max_age_seconds": 60})
+    verdict = await load(work(tools, message(accepted_at_ms=NOW_MS - 61_000)), tools)
+    await tell(verdict.work, tools)
+    (bounce,) = spool.settlements[-1].spawned
+    assert b"Subject: the original's" in bounce.content
+
+
+class WithoutContent(RememberingSpool):
+    asked = 0
+
+    async def content_of(self, message):
+        self.asked += 1
+        raise ContentUnavailable("gone")
+
+
+@pytest.mark.parametrize(("sender", "asked"), [("app@example.com", 1), ("", 0)])
+async def test_an_expired_message_needs_no_content(sender, asked):
+    spool = WithoutContent()
+    tools = stand(spool=spool, relay={"max_age_seconds": 60})
+    verdict = await load(work(tools, message(sender=sender, accepted_at_ms=NOW_MS - 61_000)), tools)
+    assert verdict.work.message.states == (EXPIRED,) * 3
+    assert spool.asked == asked
 
 
 async def test_a_stopping_worker_begins_no_call_and_gives_the_message_back():
@@ -235,7 +290,7 @@ async def test_load_does_not_send_again_what_turned_out_to_be_accepted():
 async def test_a_message_without_waiting_recipients_needs_no_content():
     tools = stand()
     tools.spool.content_of = None
-    verdict = await load(work(tools, message(states=(SENT, REJECTED, UNKNOWN))), tools)
+    verdict = await load(work(tools, message(states=(SENT, REJECTED, UNKNOWN), told=frozenset({1}))), tools)
     assert verdict.work.message.states == (SENT, REJECTED, UNKNOWN)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from worker.relay.credentials import REFUSED_CODES
 from worker.relay.outcomes import (
+    NOT_REACHED,
     Accepted,
     Outcome,
     Rejected,
@@ -18,6 +19,7 @@ from worker.relay.outcomes import (
     Unknown,
     of_answer,
     of_code,
+    unavailable_of_record,
 )
 from worker.relay.refusals import CODES, named_addresses, words_of
 
@@ -26,7 +28,9 @@ ERROR_TABLE = orjson.loads((FIXTURES / "error_table.json").read_bytes())
 SES_ID = "010001890af3b4c1-2c1e2a2e-7e0c-4b7f-9a29-7e9f2a8f1e11-000000"
 
 ADDRESS, CONTENT, COUNT = (partial(Rejected, about=about) for about in ("address", "content", "count"))
-ACCOUNT, IDENTITY, MESSAGE = (partial(Unavailable, scope=scope) for scope in ("account", "identity", "message"))
+ACCOUNT, DENIED, IDENTITY, MESSAGE = (
+    partial(Unavailable, scope=scope) for scope in ("account", "denied", "identity", "message")
+)
 RATE, DAILY = Throttled, partial(Throttled, is_daily=True)
 
 # One row for each of SES's, by code and beginning of its text: what it means in an answer to a send.
@@ -132,8 +136,9 @@ def test_the_recorded_throttling_answer_is_throttled():
         ("BadRequestException", "Email address is not verified.", IDENTITY),
         ("BadRequestException", "Something new about the request", ADDRESS),
         ("SignatureDoesNotMatch", "Signature expired: 20261121T080000Z is now earlier than", ACCOUNT),
-        ("AccessDenied", "User is not authorized to perform `ses:SendRawEmail'", ACCOUNT),
-        ("AccessDenied", "Maximum sending rate exceeded.", ACCOUNT),
+        ("AccessDenied", "User is not authorized to perform `ses:SendRawEmail'", DENIED),
+        ("AccessDenied", "Maximum sending rate exceeded.", DENIED),
+        ("AccessDeniedException", "", DENIED),
         ("InternalFailure", "", Unavailable),
         ("ServiceUnavailable", "", Unavailable),
     ],
@@ -168,7 +173,9 @@ def test_the_operator_is_told_different_words_for_each_trouble_of_an_account():
     assert paused.startswith("AWS paused")
 
 
-@pytest.mark.parametrize("code", [code for code, meaning in CODES.items() if meaning.kind in {"account", "identity"}])
+@pytest.mark.parametrize(
+    "code", [code for code, meaning in CODES.items() if meaning.kind in {"account", "denied", "identity"}]
+)
 def test_every_trouble_of_an_operator_has_words(code):
     assert len(words_of(code, "")) > 20
 
@@ -192,6 +199,16 @@ def test_the_identities_in_ses_s_text_are_found(names):
 def test_a_text_without_identities_names_nobody():
     for text in ("", "Email address is not verified.", "identities failed the check", "ann@example.com"):
         assert named_addresses(text, is_cut=False) == frozenset()
+
+
+@pytest.mark.parametrize("status", [413, 503])
+def test_a_record_tells_whose_matter_it_was(status):
+    of_a_proxy = of_answer(status, "", b"<html>")
+    not_reached = Unavailable("ClientConnectorError", f"{NOT_REACHED}: refused")
+    for outcome in (of_a_proxy, not_reached, of_code("AccessDenied", "x"), of_code("New", "x"), of_code("OptIn", "")):
+        assert isinstance(outcome, Unavailable)
+        assert unavailable_of_record(outcome.code, outcome.reason) == outcome
+    assert unavailable_of_record("Throttling", "x") == Unavailable("Throttling", "x")
 
 
 def test_credential_codes_are_all_temporary():

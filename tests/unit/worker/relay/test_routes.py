@@ -1,7 +1,9 @@
 """What a process knows of its routes between two looks of the gate."""
 
+import pytest
+
 from config.settings import Settings
-from spool.sending_quota import Gate, Pause, RouteView, Trouble
+from spool.sending_quota import Gate, LaneView, Pause, RouteView, Trouble
 from tests.unit.worker.stand import AnsweringSes
 from worker.relay.routes import Routes
 
@@ -69,10 +71,64 @@ def test_one_message_is_chosen_for_each_probe():
     assert not ways.is_open("first")
 
 
-def test_the_end_of_the_daily_quota_does_not_close_a_route():
+def test_the_end_of_the_daily_quota_closes_a_route_that_stays_so_for_two_seconds():
     ways = routes()
     saw(ways, RouteView("first", daily_ended=True, taken_at_ms=99_000))
     assert ways.is_open("first")
+    saw(ways, RouteView("first", daily_ended=True, taken_at_ms=101_001))
+    assert not ways.is_open("first")
+    saw(ways, RouteView("first", taken_at_ms=102_000))
+    saw(ways, RouteView("first", daily_ended=True, taken_at_ms=103_000))
+    assert ways.is_open("first")
+
+
+@pytest.mark.parametrize("scope", ["all", "route:first"])
+def test_an_operators_pause_closes_a_route(scope):
+    ways = routes()
+    saw(ways, RouteView("first", taken_at_ms=2000), pauses=(Pause(scope, since_ms=0),))
+    assert ways.is_open("first")
+    saw(ways, RouteView("first", taken_at_ms=2001), pauses=(Pause(scope, since_ms=0),))
+    assert not ways.is_open("first")
+    saw(ways, RouteView("first", taken_at_ms=2002), pauses=(Pause("route:second"), Pause("lane:express")))
+    assert ways.is_open("first")
+
+
+def test_two_reasons_in_a_row_are_one_time():
+    ways = routes()
+    saw(ways, RouteView("first", daily_ended=True, taken_at_ms=1000))
+    saw(ways, troubled("first", since_ms=2500, taken_at_ms=3001))
+    assert not ways.is_open("first")
+
+
+def test_a_route_gets_the_mail_of_others_only_while_nothing_keeps_its_own():
+    ways = routes()
+    assert ways.is_well("first")
+    saw(ways, troubled("first", taken_at_ms=1))
+    assert not ways.is_well("first")
+    saw(ways, RouteView("first", daily_ended=True, taken_at_ms=2))
+    assert not ways.is_well("first")
+    saw(ways, RouteView("first", taken_at_ms=3), pauses=(Pause("route:first", since_ms=3),))
+    assert not ways.is_well("first")
+    saw(ways, RouteView("first", taken_at_ms=4))
+    assert ways.is_well("first")
+
+
+def test_a_route_whose_daily_quota_is_needed_for_who_waits_there_gets_no_mail_of_others():
+    ways = routes()
+    lanes = {"express": LaneView(100, messages=2, recipients=5)}
+    saw(ways, RouteView("first", lanes=lanes, sent_last_24_hours=95, daily_limit=100))
+    assert not ways.is_well("first")
+    saw(ways, RouteView("first", lanes=lanes, sent_last_24_hours=94, daily_limit=100))
+    assert ways.is_well("first")
+
+
+def test_no_message_is_chosen_for_a_probe_that_a_pause_does_not_let_go():
+    ways = routes()
+    view = troubled("first", taken_at_ms=10_000, probe_at_ms=10_000)
+    saw(ways, view, pauses=(Pause("route:first"),))
+    assert not ways.takes_mail("first")
+    saw(ways, view)
+    assert ways.takes_mail("first")
 
 
 def test_a_view_of_a_route_that_the_settings_do_not_have_is_passed_over():
