@@ -34,7 +34,7 @@ def test_mail_of_others_goes_on_while_one_sender_is_refused(refusal, reason):
         bad = line.submit(3, sender="app+bad@example.com")
         wait_until(lambda: all(one.attempts for one in line.load_all(bad).values()), "the bad ones were tried")
         for _ in range(3):
-            line.wait_for(line.submit(20, sender="app@example.com"), seconds=25)
+            line.wait_for(line.submit(20, sender="app@example.com"), seconds=60)
         assert {one.place for one in line.load_all(bad).values()} <= {Place.PARKED, Place.DUE, Place.LEASED}
         wait_until(lambda: {one.reason for one in line.load_all(bad).values()} == {reason}, "they wait and say why")
         line.no_faults()

@@ -27,22 +27,23 @@ from worker.work import Delay, LeaseLost, StepFailed, Work, intend, write
 STOPPING = Delay("due", "worker stopping")
 # A message with a turn waits for its tokens where it is, if it is not for longer than this.
 _SHORT_WAIT_MS = 5000
-
-
 _TO_LANE = Delay("lane", IN_LANE)
+# The gate of the worker that looks last has let somebody of the lane go first.
+_AFTER_THE_PROBE_SECONDS = 1.5
 
 
 async def relayed(work: Work, batch: Batch, passage: Passage, tools: Tools) -> Work:
     """The work after one batch, or with the reason why it and the rest wait. Raises LeaseLost, StepFailed."""
     line, view = tools.lines.of(passage.seat), tools.routes.view(passage.seat.route)
     has_turn = work.message.turn > 0
-    if not has_turn and has_queue(view, passage.seat.lane):  # the spool would say no
-        return work.delayed(_queued(work, view))
+    own = own_delay(work.message)
+    if not has_turn and not own and has_queue(view, passage.seat.lane):  # the spool would say no
+        return work.delayed(_TO_LANE)
     async with AsyncExitStack() as place:
         is_in_line = has_turn and not line.is_empty
         if is_in_line:
             if not line.has_room(view.rate):
-                return work.delayed(_queued(work, view))
+                return work.delayed(_TO_LANE)
             work = await kept(work, tools)
             await place.enter_async_context(line.place(len(batch.recipients)))
         while True:
@@ -50,7 +51,7 @@ async def relayed(work: Work, batch: Batch, passage: Passage, tools: Tools) -> W
             if isinstance(answer, Work):
                 return answer
             if not (has_turn and _is_short(answer)) or not (is_in_line or line.has_room(view.rate)):
-                return work.delayed(_queued(work, view))
+                return work.delayed(_after_failing(own, answer, view) if own else _TO_LANE)
             ask_again_at = time.monotonic() + answer.wait_ms / 1000
             work = await kept(work, tools)
             if not is_in_line:
@@ -59,11 +60,17 @@ async def relayed(work: Work, batch: Batch, passage: Passage, tools: Tools) -> W
             await asyncio.sleep(ask_again_at - time.monotonic())  # at once when the line took longer
 
 
-def _queued(work: Work, view: RouteView) -> Delay:
-    """Where a message waits that has to let others go first: in its lane, but not there to be a failing probe again."""
-    has_others = any(lane.messages for lane in view.lanes.values())
-    own = own_delay(work.message) if view.trouble and has_others else None
-    return own or _TO_LANE
+def _after_failing(own: Delay, answer: Denied, view: RouteView) -> Delay:
+    """Where a message waits whose own call failed for the route's sake.
+
+    In its lane it would be first, and so the next probe again, though others may fare better. What is known of those
+    is up to a second old, so it waits by itself as well when nobody else seems to be there: until just after the probe.
+    """
+    if answer.why != "trouble":
+        return _TO_LANE
+    if any(lane.messages for lane in view.lanes.values()):
+        return own
+    return dataclasses.replace(own, after_seconds=answer.wait_ms / 1000 + _AFTER_THE_PROBE_SECONDS)
 
 
 async def kept(work: Work, tools: Tools) -> Work:

@@ -189,7 +189,7 @@ async def test_a_newcomer_joins_those_who_are_known_to_wait_without_asking(lanes
 async def test_who_failed_itself_does_not_become_the_next_probe_of_a_route_in_trouble(code, reason, told, turn):
     failed = message(attempts=(attempt(1, (0, 1, 2), outcome="unavailable", code=code, reason=reason),), turn=turn)
     own = Delay("parked", told, longest_seconds=300.0)
-    for others, delay in ((1, own), (0, Delay("lane", IN_LANE))):
+    for others, delay in ((1, own), (0, dataclasses.replace(own, after_seconds=4.5))):
         tools = stand(AnsweringSes())
         in_trouble(tools, express=LaneView(100, messages=others))
         tools.spool.denials = [Denied("trouble", 3000)]
