@@ -42,8 +42,8 @@ bench-relay: $(VENV)/.dev  ## rate used, latency of lanes, cost of waiting, kill
 chaos: $(VENV)/.dev  ## two minutes of load while processes are killed and SES misbehaves
 	$(BIN)/python -m bench.chaos $(ARGS)
 lock:  ## resolve the two lock files anew (needs uv)
-	uv pip compile pyproject.toml --extra embedded --generate-hashes --universal --no-emit-index-url --no-emit-find-links --python-version 3.11 --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml --extra embedded --group dev -c requirements.lock --generate-hashes --universal --no-emit-index-url --no-emit-find-links --python-version 3.11 --no-header -q -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra embedded --extra regex --generate-hashes --universal --no-emit-index-url --no-emit-find-links --python-version 3.11 --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --extra embedded --extra regex --group dev -c requirements.lock --generate-hashes --universal --no-emit-index-url --no-emit-find-links --python-version 3.11 --no-header -q -o requirements-dev.lock
 clean:  ## remove the environment, caches and build leftovers; never ./var, which holds mail
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,8 +2,9 @@
 
 The body says why: `status` (ok or failing), `problems` (sentences with what to do; with a weakened durability also
 while the status is ok), `notes` (what keeps mail on purpose or for a while: pauses, the end of the daily quota, mail
-that is held), and
-the figures the judgement rests on. It holds no address and no content.
+that is held; a file of rules that cannot be used), `rules` (which workers judge by which version, and the trouble of
+those whose file is wrong: their old rules stay at work and mail moves, so the status stays 200), and the figures the
+judgement rests on. It holds no address and no content.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from aws_api.admin.picture import finite
 from aws_api.admin.route_words import kept, notes, troubles
+from aws_api.admin.rule_words import rule_notes, versions, without_addresses
 from aws_api.tools import TOOLS
 from spool.assembly import limits_of
 from spool.figures import Figures, read_figures, standstills
@@ -42,7 +44,7 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) 
     return Health(
         is_ok=report.is_safe and not report.is_full and not still,
         problems=(*report.problems, *still),
-        notes=(*notes(figures, is_public=True), *kept(figures)),
+        notes=(*notes(figures, is_public=True), *kept(figures), *rule_notes(figures, is_public=True)),
         figures={
             "places": {place.value: messages for place, messages in figures.places.items()},
             "oldest_waiting_seconds": figures.oldest_waiting_seconds,
@@ -51,6 +53,14 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) 
             "workers": len(figures.workers),
             "celery_queues": figures.queues,
             "routes": {view.name: _route(view) for view in figures.routes},
+            "rules": {
+                "versions": versions(figures),
+                "trouble": {
+                    worker.name: without_addresses(worker.rules_trouble)
+                    for worker in figures.workers
+                    if worker.rules_trouble
+                },
+            },
             "spool": _spool(report),
         },
     )

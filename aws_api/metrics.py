@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from aws_api.route_metrics import route_metrics
+from aws_api.rule_metrics import rule_metrics
 from aws_api.tools import TOOLS
 from spool.assembly import limits_of
 from spool.figures import Figures, read_figures
@@ -83,6 +84,7 @@ class Snapshot(Collector):
         yield from _durations(self._figures.durations)
         yield from _waiting(self._figures)
         yield from route_metrics(self._figures)
+        yield from rule_metrics(self._figures)
         yield from _spool(self._report)
         yield from _surroundings(self._figures)
 

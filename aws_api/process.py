@@ -20,7 +20,7 @@ from config.logs import get_log, set_up_logging
 from config.readiness import tell_ready
 from config.redis_clients import redis_client
 from config.settings import Settings
-from spool.assembly import open_spool
+from spool.assembly import open_message_flow, open_spool
 from spool.environment import WrongEnvironment, claim_if_it_answers, claim_when_it_answers
 from spool.safety import SafetyWatch
 
@@ -46,7 +46,8 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     log = get_log()
     async with _tools(settings, stop) as tools:
-        runner = web.AppRunner(make_app(tools), access_log=None, shutdown_timeout=GRACE_SECONDS)
+        # A signature is of the bytes as they were sent, so a compressed body is left as it is.
+        runner = web.AppRunner(make_app(tools), access_log=None, shutdown_timeout=GRACE_SECONDS, auto_decompress=False)
         await runner.setup()
         try:
             site = web.TCPSite(runner, settings.api.host, settings.api.port)
@@ -70,7 +71,9 @@ async def _tools(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Tools
     redis = redis_client(settings.redis_url, answer_seconds=REDIS_SECONDS)
     broker = redis_client(settings.broker_url, answer_seconds=REDIS_SECONDS)
     watch = SafetyWatch(redis, settings, answer_seconds=REDIS_SECONDS)
-    tools = Tools(settings, open_spool(settings, redis=redis), broker, watch)
+    spool = open_spool(settings, redis=redis)
+    flow = open_message_flow(settings, spool)
+    tools = Tools.of(settings, spool, broker, watch, flow)
     try:
         is_claimed = await claim_if_it_answers(redis, settings.spool.environment)
         await watch.check()
@@ -85,6 +88,8 @@ async def _tools(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Tools
             with contextlib.suppress(asyncio.CancelledError):
                 await task
     finally:
+        await tools.updates.close()
+        await flow.close()
         await redis.aclose()
         await broker.aclose()
 

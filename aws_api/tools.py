@@ -1,23 +1,43 @@
 """What the handlers of the HTTP door work with; built once by process.py and passed on."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from aiohttp import web
 from redis import asyncio as aioredis
 
+from aws_api.message_flow.fetching import Updates
+from aws_api.wire.access_keys import AccessKeyFile
+from config.aws_clients import aws_session, s3_reader_opener
 from config.settings import Settings
+from spool.message_flow import MessageFlow
 from spool.safety import SafetyWatch
 from spool.store import Spool
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The spool, the server with Celery's queues, and the watch over the spool's server."""
+    """The spool, the server with Celery's queues, the watch over the spool's server, and what AWS operations need."""
 
     settings: Settings
     spool: Spool
     broker: aioredis.Redis
     watch: SafetyWatch
+    flow: MessageFlow
+    keys: AccessKeyFile
+    updates: Updates
+
+    @classmethod
+    def of(
+        cls, settings: Settings, spool: Spool, broker: aioredis.Redis, watch: SafetyWatch, flow: MessageFlow
+    ) -> Self:
+        """What follows from the settings is made here; nothing is opened before it is used."""
+        updates = Updates(
+            s3_reader_opener(aws_session(settings.relay.region)),
+            max_bytes=settings.smtp.max_message_bytes,
+            budget_bytes=settings.smtp.memory_budget_bytes,
+        )
+        return cls(settings, spool, broker, watch, flow, AccessKeyFile(settings.access_keys_file), updates)
 
 
 TOOLS = web.AppKey("tools", Tools)

@@ -6,19 +6,34 @@ A file of its own because importing it takes 25 MB and a third of a second, whic
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.configprovider import ConfiguredEndpointProvider
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 if TYPE_CHECKING:
+    from types_aiobotocore_lambda.client import LambdaClient
     from types_aiobotocore_s3.client import S3Client
 
 S3Opener = Callable[[], AbstractAsyncContextManager["S3Client"]]
 
 BotoErrors = (BotoCoreError, ClientError, OSError)
+# The client's own errors that mean that the service did not answer, or not wholly.
+_BROKEN = (BotoConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError)
 
 # Whoever looks into the role's account sees who used it; STS allows letters, digits and these few signs.
 _ROLE_SESSION_NAME = "mailsluice"
@@ -70,3 +85,74 @@ def s3_opener(session: aioboto3.Session) -> S3Opener:
     """Opens S3 clients for the content store: few attempts, virtual or path style as the endpoint asks."""
     config = AioConfig(retries={"total_max_attempts": 3, "mode": "standard"}, signature_version="s3v4")
     return lambda: session.client("s3", config=config)
+
+
+def lambda_client(
+    session: aioboto3.Session, *, read_timeout_seconds: float, max_connections: int, is_direct: bool
+) -> AbstractAsyncContextManager["LambdaClient"]:
+    """A Lambda client that asks once: a repeat would run the function twice. Direct = past the environment's proxy."""
+    config = AioConfig(
+        connect_timeout=5,
+        read_timeout=read_timeout_seconds,
+        max_pool_connections=max_connections,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        proxies={} if is_direct else None,
+    )
+    return session.client("lambda", config=config)
+
+
+def error_code(error: Exception) -> tuple[str, str]:
+    """AWS's code and text of an error that the service told; of any other its name and words."""
+    told = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+    return told.get("Code", "") or type(error).__name__, told.get("Message", "") or str(error)
+
+
+def s3_reader_opener(session: aioboto3.Session) -> S3Opener:
+    """Opens S3 clients that read what callers name, quickly or not at all.
+
+    With an endpoint of the user's own the bucket is in the path, as `bucket.host` is seldom a name there.
+    """
+    addressing = "path" if _own_s3_endpoint(session) else "auto"
+    config = AioConfig(
+        connect_timeout=3,
+        read_timeout=8,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        signature_version="s3v4",
+        s3={"addressing_style": addressing},
+    )
+    return lambda: session.client("s3", config=config)
+
+
+def _own_s3_endpoint(session: aioboto3.Session) -> bool:
+    core: Any = session._session  # noqa: SLF001 - aioboto3 has no other way to the configuration
+    provider = ConfiguredEndpointProvider(
+        full_config=core.full_config, scoped_config=core.get_scoped_config(), client_name="s3"
+    )
+    return provider.provide() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AwsTrouble:
+    """Why a call of an AWS client failed."""
+
+    #: answer = the service refused; request = it was never asked, because the call cannot be made.
+    kind: Literal["answer", "credentials", "unreachable", "request"]
+    #: The service's, or the name of the client's own error.
+    code: str
+    #: HTTP status of an answer.
+    status: int = 0
+    #: For the log.
+    detail: str = ""
+
+
+def trouble_of(error: Exception) -> AwsTrouble:
+    """One of BotoErrors, or aiohttp's own, in our words."""
+    name, detail = type(error).__name__, str(error)
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return AwsTrouble("answer", str(error.response.get("Error", {}).get("Code") or status), status, detail)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
+        return AwsTrouble("credentials", name, detail=detail)
+    if isinstance(error, BotoCoreError) and not isinstance(error, _BROKEN):
+        return AwsTrouble("request", name, detail=detail)
+    return AwsTrouble("unreachable", name, detail=detail)

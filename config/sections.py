@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from config.setting_kinds import (
     NAME_PATTERN,
     ContentPlace,
+    DomainPatterns,
     Names,
     Networks,
     Port,
@@ -53,6 +54,9 @@ class SmtpSettings(Section):
         None, description="SMTP users (mailsluice user add); default: smtp-users.json in the data dir."
     )
     auth_without_tls: bool = Field(False, description="Offer AUTH on connections without TLS.")
+    local_domains: DomainPatterns = Field(
+        (), description="Domains of one's own, domain or *.domain: mail to them is INBOUND for the rules."
+    )
     max_message_bytes: int = Field(
         SES_MAX_RAW_BYTES, ge=1024, le=SES_MAX_RAW_BYTES, description="Largest message, raw bytes."
     )
@@ -94,7 +98,7 @@ class SmtpSettings(Section):
 
 
 class ApiSettings(Section):
-    """The HTTP door: /healthz, /metrics and /admin/, later the AWS operations."""
+    """The HTTP door: /healthz, /metrics, /admin/ and the AWS operations."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(2580, description="Port of all HTTP services.")
@@ -102,6 +106,13 @@ class ApiSettings(Section):
         "",
         repr=False,
         description="Bearer token of /admin/, at least 16 characters; empty = /admin/ is closed.",
+    )
+
+    access_keys_file: Path | None = Field(
+        None, description="Keys of the AWS API (mailsluice key add); default: access-keys.json in the data dir."
+    )
+    trust_loopback: bool = Field(
+        False, description="AWS requests from this machine need no known key and no signature."
     )
 
     @field_validator("admin_token")

@@ -1,7 +1,7 @@
 """Every setting of the program: its type, unit, default and one sentence.
 
 A setting `[smtp] max_message_bytes` of `mailsluice.toml` is `SLUICE_SMTP_MAX_MESSAGE_BYTES` in the environment;
-the environment wins. The list is sections.py and relay_settings.py, what a value may be setting_kinds.py; here they
+the environment wins. The list is sections.py, relay_settings.py and rule_settings.py, what a value may be setting_kinds.py; here they
 are put together and checked against each other. Reading them is in settings_source.py.
 """
 
@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.relay_settings import FeedbackSettings, LanesSettings, RelaySettings, RouteSettings
+from config.rule_settings import FunctionsSettings, MessageFlowSettings, RulesSettings
 from config.sections import (
     MIB,
     SES_MAX_RAW_BYTES,
@@ -43,11 +44,14 @@ __all__ = [
     "EventsSettings",
     "FeedbackSettings",
     "FlowerSettings",
+    "FunctionsSettings",
     "LanesSettings",
     "LogSettings",
+    "MessageFlowSettings",
     "RedisSettings",
     "RelaySettings",
     "RouteSettings",
+    "RulesSettings",
     "Section",
     "Settings",
     "SimulatorSettings",
@@ -71,6 +75,9 @@ class Settings(Section):
     worker: WorkerSettings = WorkerSettings()
     relay: RelaySettings = RelaySettings()
     lanes: LanesSettings = LanesSettings()
+    rules: RulesSettings = RulesSettings()
+    functions: FunctionsSettings = FunctionsSettings()
+    message_flow: MessageFlowSettings = MessageFlowSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     events: EventsSettings = EventsSettings()
     log: LogSettings = LogSettings()
@@ -124,6 +131,11 @@ class Settings(Section):
     def users_file(self) -> Path:
         """Where SMTP users are kept."""
         return self.smtp.users_file or self.data.dir / "smtp-users.json"
+
+    @property
+    def access_keys_file(self) -> Path:
+        """Where the access keys of the AWS API are kept."""
+        return self.api.access_keys_file or self.data.dir / "access-keys.json"
 
     @property
     def events_file(self) -> Path:

@@ -34,6 +34,8 @@ class Child:
     ready_seconds: float = 60.0
     #: Time between SIGTERM and SIGKILL.
     stop_seconds: float = 10.0
+    #: Whether it reads files again on SIGHUP; others would end.
+    hears_hangup: bool = False
     #: Descriptors the child inherits beside its output.
     kept_descriptors: tuple[int, ...] = ()
     #: Where it explains itself when it does not write to its stderr.

@@ -13,7 +13,7 @@ from mailsluice.child import Child
 from mailsluice.embedded_redis import log_file
 from mailsluice.preflight import claim_spool
 from mailsluice.probes import answers_http, answers_ping
-from mailsluice.upstream import FEEDBACK_VARIABLE, reachable, simulator_environ, simulator_url
+from mailsluice.upstream import FEEDBACK_VARIABLE, api_environ, reachable, simulator_environ, simulator_url
 
 #: What goes first when everything stops: no new mail, then what works on mail, then what only looks, then the store.
 DOORS, WORKERS, VIEWS, UPSTREAM, STORE = range(5)
@@ -39,10 +39,11 @@ def children_of(
     needs = (store.name,) if store else ()
     if options.has_simulator:
         environ = {**environ, FEEDBACK_VARIABLE: simulator_url(settings)}
+    api = api_environ(settings, environ) if options.has_simulator else environ
     parts = [
         *([store] if store else []),
         *gateways(settings, environ, needs),
-        Child("api", own_command("api"), environ, stop_wave=DOORS, needs=needs),
+        Child("api", own_command("api"), api, stop_wave=DOORS, needs=needs),
         *([_simulator(settings, environ)] if options.has_simulator else []),
         *_workers(settings, options, environ, needs),
         *_feedback(settings, options, environ, needs),
@@ -76,6 +77,7 @@ def gateways(settings: Settings, environ: Mapping[str, str], needs: tuple[str, .
         stop_wave=DOORS,
         needs=needs,
         stop_seconds=settings.smtp.shutdown_grace_seconds + SPARE_SECONDS,
+        hears_hangup=settings.smtp.tls_certificate_file is not None,
     )
     return _numbered(gateway, settings.smtp.processes)
 
@@ -88,6 +90,7 @@ def _workers(settings: Settings, options: UpOptions, environ: Mapping[str, str],
         stop_wave=WORKERS,
         needs=needs,
         stop_seconds=settings.worker.shutdown_grace_seconds + SPARE_SECONDS,
+        hears_hangup=True,
     )
     return _numbered(worker, options.workers or settings.worker.processes)
 

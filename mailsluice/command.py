@@ -12,9 +12,11 @@ from typing import Annotated
 import typer
 
 from config.errors import Refused, SluiceError
+from mailsluice.key_commands import key_app
 from mailsluice.operator_commands import add_operator_commands
 from mailsluice.options import AsJson, ConfigFile, DataDir
 from mailsluice.options import load as _load
+from mailsluice.rules_commands import rules_app
 
 app = typer.Typer(
     name="mailsluice",
@@ -26,6 +28,8 @@ app = typer.Typer(
 )
 user_app = typer.Typer(help="SMTP users: who may submit from outside the allowed networks.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
+app.add_typer(key_app, name="key")
+app.add_typer(rules_app, name="rules")
 
 
 class Upstream(StrEnum):
@@ -88,7 +92,7 @@ def gateway(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 
 @app.command()
 def api(config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Run the HTTP door: /healthz, /metrics and /admin/."""
+    """Run the HTTP door: /healthz, /metrics, /admin/ and the AWS API."""
     settings = _load(config, data_dir)
     from aws_api.process import run
 

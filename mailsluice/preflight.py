@@ -1,8 +1,8 @@
 """What is checked before anything is started, so that a mistake is one clear line and not a restart loop.
 
-The data dir exists, belongs to one supervisor only and is for this user only; every port can be opened; a server that
-is not ours can keep mail; the spool is not another installation's. Each check returns sentences that say what to do;
-the caller shows them all at once.
+The data dir exists, belongs to one supervisor only and is for this user only; every port can be opened; the file of
+rules is right; a server that is not ours can keep mail; the spool is not another installation's. Each check returns
+sentences that say what to do; the caller shows them all at once.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from config.settings_source import variable_of
 from spool.environment import claim_if_it_answers
 from spool.safety import SafetyReport, SafetyWatch
 from worker.relay.credentials import AwsSession, CredentialSource, NoCredentials
+from worker.rules.keeper import check_file
 
 LOCK_FILE = "lock"
 #: After a kill -9 the kernel needs a moment to end the children of the old supervisor.
@@ -156,6 +157,15 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _same_place(one: str, other: str) -> bool:
     return one == other or bool({one, other} & {"0.0.0.0", "::", ""})
+
+
+def rule_problems(settings: Settings) -> list[str]:
+    """Everything that is wrong with the file of rules."""
+    try:
+        check_file(settings)
+    except Refused as refused:
+        return refused.reason.splitlines()
+    return []
 
 
 async def server_report(settings: Settings) -> SafetyReport:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import typer
 from redis import asyncio as aioredis
 
-from aws_api.admin.picture import Picture, advice, described, read_picture
-from aws_api.admin.route_words import lane_words, notes, route_words
+from aws_api.admin.picture import Picture, advice, all_notes, described, read_picture
+from aws_api.admin.route_words import lane_words, route_words
+from aws_api.admin.rule_words import version_words
 from aws_api.admin.wording import distance, escaped, instant, many, span
 from config.settings import Settings
 from mailsluice.looking import look
@@ -36,7 +37,7 @@ def run(settings: Settings, *, as_json: bool = False) -> int:
 def told(picture: Picture) -> str:
     """The queue for people."""
     lines = [*_places(picture), *_routes(picture), *_moving(picture.figures), _store(picture.report)]
-    for title, sentences in (("Good to know", notes(picture.figures)), ("What to do", advice(picture))):
+    for title, sentences in (("Good to know", all_notes(picture.figures)), ("What to do", advice(picture))):
         if sentences:
             lines += ["", title, *(f"  - {escaped(sentence)}" for sentence in sentences)]
     return "\n".join(lines)
@@ -97,7 +98,8 @@ def _moving(figures: Figures) -> Iterator[str]:
         last = distance(worker.last_claim_at_ms, figures.taken_at_ms) if worker.last_claim_at_ms else "never"
         claims = f"claimed {worker.claimed:,}, last {last}"
         draining = ", is being drained" if worker.name in figures.draining else ""
-        yield f"  {escaped(worker.name)}: works on {worker.active:,}, {claims}{draining}"
+        rules = f", rules {version_words(worker.rules_version)}" if worker.rules_version else ""
+        yield f"  {escaped(worker.name)}: works on {worker.active:,}, {claims}{rules}{draining}"
     queues = figures.queues
     shown = "no answer" if queues is None else ", ".join(f"{name} {tasks:,}" for name, tasks in queues.items())
     yield f"Celery queues: {shown}"

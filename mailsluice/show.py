@@ -23,6 +23,7 @@ from aws_api.admin.story import (
 from aws_api.admin.wording import distance, escaped, instant, many, span
 from config.settings import Settings
 from mailsluice.looking import look
+from mailsluice.show_rules import decision_words, origin_words, rules_head, rules_sections
 from spool.records import Attempt, Message
 from spool.states import AWAITS_EVENT, Place, RecipientState
 from spool.store import Spool
@@ -53,7 +54,8 @@ def run(settings: Settings, any_id: str, *, as_json: bool = False) -> int:
 
 def told(message: Message, now_ms: int, around: Surroundings = NOWHERE) -> str:
     """The message's story for people."""
-    return "\n".join([*_head(message, now_ms, around), "", *_recipients(message), *_attempts(message)])
+    head = [*_head(message, now_ms, around), *rules_head(message, now_ms)]
+    return "\n".join([*head, "", *_recipients(message), *rules_sections(message, now_ms), *_attempts(message)])
 
 
 def _head(message: Message, now_ms: int, around: Surroundings) -> Iterator[str]:
@@ -109,7 +111,7 @@ def _state(message: Message, now_ms: int) -> str:
 
 
 def _recipients(message: Message) -> Iterator[str]:
-    groups: dict[tuple[RecipientState, int, str], list[str]] = {}
+    groups: dict[tuple[RecipientState, int, str, str], list[str]] = {}
     for index, (address, state) in enumerate(zip(message.recipients, message.states, strict=True)):
         attempt = deciding_attempt(message, index)
         number = attempt.number if attempt else 0
@@ -117,13 +119,16 @@ def _recipients(message: Message) -> Iterator[str]:
         detail = f"SES id {answer['ses_message_id']}" if answer["ses_message_id"] else answer["reason"]
         if answer["redirected_to"]:
             detail += f", sent to {answer['redirected_to']} instead (fence)"
-        groups.setdefault((state, number, detail), []).append(address)
+        decided = decision_words(message, index)
+        groups.setdefault((state, number, detail, decided), []).append(escaped(address) + origin_words(message, index))
     yield f"Recipients: {len(message.recipients):,}"
-    for (state, number, detail), addresses in groups.items():
+    for (state, number, detail, decided), addresses in groups.items():
         batch = f", batch {number}" if number else ""
         yield f"  {len(addresses):>5,} {state.name.lower()}{batch}{': ' + escaped(detail) if detail else ''}"
+        if decided:
+            yield f"        {decided}"
         for address in addresses[:SHOWN_ADDRESSES]:
-            yield f"        {escaped(address)}"
+            yield f"          {address}" if decided else f"        {address}"
         if len(addresses) > SHOWN_ADDRESSES:
             yield f"        and {len(addresses) - SHOWN_ADDRESSES:,} more (--json lists all)"
 

@@ -8,10 +8,13 @@ Theory of operation
    repairs: everything is stopped and `run` raises ChildFailed, which says which, why and its last lines. The same
    when what a child's `check` looks at is wrong: `run` raises what the check raised. A later failure is a crash:
    logged and repaired, whatever it is.
-3. SIGTERM, SIGINT or SIGHUP stops the children wave by wave: doors, workers, …, the store. The keepers of later waves
+3. SIGTERM or SIGINT stops the children wave by wave: doors, workers, …, the store. The keepers of later waves
    keep working meanwhile, so that a store that crashes while the workers drain comes back. SIGTERM first, SIGKILL
    when the child's time is over. A second signal kills everything at once.
-4. If this process itself is killed, the kernel kills the children (launcher.py).
+4. SIGHUP is passed on to the children that read files again on it (rules, certificates), once they are ready: before
+   that they read them anyway. When the terminal that this process was started from is gone, it stops everything
+   instead (config/hangup.py). Ignored at the start, as nohup does it, it stays ignored.
+5. If this process itself is killed, the kernel kills the children (launcher.py).
 
 It does not restart a child that runs but does nothing: the worker watches itself and exits, then 1 applies.
 """
@@ -25,12 +28,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.errors import TryLater
+from config.hangup import Terminal
 from config.logs import get_log
 from mailsluice.child import Child, ChildState, Probe, failures_after, how_it_ended, pause_seconds
 from mailsluice.child_process import TAIL_LINES, ChildProcess
 from mailsluice.output import PassOn
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PROBE_EVERY_SECONDS = 0.05
 PROBE_ANSWER_SECONDS = 2.0
 
@@ -73,6 +77,7 @@ class Supervisor:
         self._on_change = on_change
         self._sleep = sleep
         self._clock = clock
+        self._terminal = Terminal()
         self._log = get_log()
         self._stop_asked = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -110,13 +115,27 @@ class Supervisor:
                     kept.process.send_signal(signal.SIGKILL)
         self._stop_asked.set()
 
+    def hang_up(self) -> None:
+        """What SIGHUP does: files are read again, or, when the terminal is gone, everything stops."""
+        if self._terminal.is_gone:
+            if not self.is_stopping:  # the shell and the kernel may both tell it: no second signal of point 3
+                self.ask_to_stop()
+            return
+        heard = [kept for kept in self._kept.values() if kept.child.hears_hangup and kept.state == "ready"]
+        for kept in heard:
+            if kept.process is not None:
+                kept.process.send_signal(signal.SIGHUP)
+        with _unheard:
+            self._log.info("up.reread", children=[kept.child.name for kept in heard])
+
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         # A signal that is ignored on purpose stays so: nohup does it with SIGHUP.
-        handled = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        wanted = {**dict.fromkeys(STOP_SIGNALS, self.ask_to_stop), signal.SIGHUP: self.hang_up}
+        handled = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
         for number in handled:
-            loop.add_signal_handler(number, self.ask_to_stop)
+            loop.add_signal_handler(number, wanted[number])
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         try:
             yield

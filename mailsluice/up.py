@@ -26,6 +26,7 @@ from mailsluice.preflight import (
     credentials_problem,
     lock_data_dir,
     port_problems,
+    rule_problems,
     server_report,
 )
 from mailsluice.run_file import RunFile
@@ -38,7 +39,7 @@ def run_up(settings: Settings, options: UpOptions) -> None:
     """Returns after a signal, when everything is stopped. Raises Refused (a check) or ChildFailed (a first start)."""
     started_at = time.monotonic()
     set_up_logging(settings.log, "up")
-    lock = _lock_and_check(settings, doors_of(settings, options))
+    lock = _lock_and_check(settings, doors_of(settings, options), rule_problems(settings))
     if not options.has_simulator:
         asyncio.run(_warn_without_credentials(settings))
     environ = _environ_of(settings)
@@ -67,7 +68,7 @@ def run_gateways(settings: Settings) -> None:
 
 def become_redis(settings: Settings) -> None:
     """Replaces this process by the embedded server alone."""
-    lock = _lock_and_check(settings, [], "mailsluice redis")
+    lock = _lock_and_check(settings, [], [], "mailsluice redis")
     command = embedded_redis.prepare(settings)
     os.set_inheritable(lock, True)  # the lock is held as long as the server runs
     _print(f"The embedded server listens on unix://{settings.embedded_socket}\n")
@@ -91,13 +92,15 @@ def _pass_on_of(settings: Settings, children: Sequence[Child]) -> PassOn:
     return as_json(write_to_stderr)
 
 
-def _lock_and_check(settings: Settings, doors: Sequence[Door], holder: str = "mailsluice up") -> int:
+def _lock_and_check(
+    settings: Settings, doors: Sequence[Door], others: Sequence[str], holder: str = "mailsluice up"
+) -> int:
     problems = []
     try:
         lock = lock_data_dir(settings.data.dir.absolute(), holder)
     except Refused as error:
         problems.append(error.reason)
-    complain([*problems, *port_problems(doors)])
+    complain([*problems, *port_problems(doors), *others])
     return lock
 
 

@@ -1,11 +1,11 @@
-"""The environment that decides where a worker sends: the simulator, or the real AWS.
+"""The environment that decides where worker, API and functions find AWS: the simulator, or the real one.
 
 With the simulator nothing may reach a real account by mistake: the endpoints are ours, the credentials are dummies,
 and profiles, roles and the instance's metadata are out of sight. With `aws` the ordinary environment is not touched.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from config.settings import Settings
 from config.settings_source import variable_of
@@ -28,9 +28,24 @@ LEADING_ELSEWHERE = frozenset(
     }
 )
 
+#: What AWS clients inside a function need to reach the simulator and nothing else.
+SEEN_BY_FUNCTIONS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "NO_PROXY",
+    "no_proxy",
+)
+
 
 def simulator_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a worker whose SES is the simulator."""
+    """The environment of a worker, and of the API, whose SES and S3 are the simulator.
+
+    Who keeps contents in a bucket, or names an S3 (MinIO for instance), needs keys of their own: these stay as they
+    are, and the endpoints of SES keep mail from a real account.
+    """
     url = simulator_url(settings)
     endpoints = {
         "AWS_ENDPOINT_URL_SES": url,
@@ -39,20 +54,52 @@ def simulator_environ(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "no_proxy": _with_host(environ.get("no_proxy", ""), settings.simulator.host),
     }
     if settings.spool.content_store.startswith("s3://"):
-        # The bucket needs the operator's own credentials; the endpoints above keep mail from a real account.
-        kept = {name: value for name, value in environ.items() if name != "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}
-        return {**kept, **endpoints}
+        return {**_without(environ, {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}), **endpoints}
+    if environ.get("AWS_ENDPOINT_URL_S3"):
+        kept = _without(environ, {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"})
+        # A profile or a role of theirs would lose against keys in the environment.
+        missing = {} if kept.keys() & LEADING_ELSEWHERE else _dummies(environ)
+        return {**missing, **kept, **endpoints, **_for_functions(settings, environ)}
     return {
-        **{name: value for name, value in environ.items() if name not in LEADING_ELSEWHERE},
+        **_without(environ, LEADING_ELSEWHERE),
         **endpoints,
-        "AWS_ACCESS_KEY_ID": "simulator",
-        "AWS_SECRET_ACCESS_KEY": "simulator",
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
+        **_dummies(environ),
+        "AWS_ENDPOINT_URL_S3": f"{url}/s3",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **_for_functions(settings, environ),
     }
+
+
+def api_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the API beside the simulator: clients on this machine may use any key."""
+    found = simulator_environ(settings, environ)
+    if "trust_loopback" not in settings.api.model_fields_set:
+        found[variable_of("api", "trust_loopback")] = "true"
+    return found
+
+
+def _dummies(environ: Mapping[str, str]) -> dict[str, str]:
+    region = environ.get("AWS_REGION") or REGION
+    return {
+        "AWS_ACCESS_KEY_ID": "simulator",
+        "AWS_SECRET_ACCESS_KEY": "simulator",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _for_functions(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Functions of this machine see the keys as well; with the real AWS only what the operator passes on."""
+    name = variable_of("functions", "pass_environment")
+    if name in environ:
+        return {}
+    return {name: ",".join(dict.fromkeys((*settings.functions.pass_environment, *SEEN_BY_FUNCTIONS)))}
+
+
+def _without(environ: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in names}
 
 
 def simulator_url(settings: Settings) -> str:
@@ -62,7 +109,7 @@ def simulator_url(settings: Settings) -> str:
 
 def reachable(host: str) -> str:
     """The address to connect to for an address that is listened on."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "localhost": "127.0.0.1"}.get(host, host)
 
 
 def address(host: str, port: int) -> str:

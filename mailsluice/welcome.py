@@ -16,12 +16,17 @@ def welcome(settings: Settings, *, has_simulator: bool, after_seconds: float) ->
         ("SMTP, TLS", address(settings.smtp.host, settings.smtp.tls_port), "the same, encrypted from the first byte")
         if settings.smtp.tls_port
         else None,
-        ("API", f"http://{address(settings.api.host, settings.api.port)}/healthz", "also /metrics"),
-        ("Simulator", pages, "every mail that the simulated SES took") if has_simulator else None,
+        (
+            "API",
+            f"http://{address(settings.api.host, settings.api.port)}/healthz",
+            "also /metrics, and AWS's message-flow API",
+        ),
+        ("Simulator", pages, "every mail that the simulated SES took; an S3 under /s3") if has_simulator else None,
         ("Flower", f"http://{address(settings.flower.host, settings.flower.port)}/", "the workers and their tasks")
         if settings.flower.port
         else None,
         ("Redis", without_secrets(settings.redis.url), "") if settings.redis.url else None,
+        ("Rules", str(settings.rules.file.absolute()), "") if settings.rules.file else None,
         ("Data", str(settings.data.dir.absolute()), ""),
         ("Events", str(settings.events_file.absolute()), "") if "file" in settings.events.destinations else None,
     ]

@@ -3,7 +3,8 @@
 The short form names recipients by index and the message by id; the publisher loads the message and renders the
 record in the shape of SES event publishing (developer guide, "Contents of event data"). SES's own event types keep
 their names (Send, Reject); what only we know is called `sluice:Accepted`, `sluice:Deferred`, `sluice:Dropped`,
-`sluice:Expired`, `sluice:Held`, so that a consumer of SES events cannot mistake it. What an operator did is
+`sluice:Expired`, `sluice:Held`, `sluice:Bounced` (by a rule), `sluice:RuleApplied`, so that a consumer of SES events
+cannot mistake it; the members of ruleApplied are those of WorkMail's RULE_APPLIED. What an operator did is
 `sluice:Operator` (operator_acts.py): about the line and no message, so it has no `mail`.
 
 Fields of SES that are absent because nobody here knows them: mail.sourceArn, mail.sendingAccountId, the From, To
@@ -20,8 +21,11 @@ import orjson
 from config.errors import Refused
 from spool.keys import is_message_id
 from spool.records import Message
+from spool.verdicts import Direction
 
-EventKind = Literal["accepted", "send", "reject", "deferred", "dropped", "expired", "held"]
+EventKind = Literal[
+    "accepted", "send", "reject", "deferred", "dropped", "expired", "held", "rule_applied", "bounced"
+]  # fmt: skip
 
 # kind → (eventType, name of its object), SES's spelling where SES has the event.
 EVENT_TYPES: dict[EventKind, tuple[str, str]] = {
@@ -32,7 +36,12 @@ EVENT_TYPES: dict[EventKind, tuple[str, str]] = {
     "dropped": ("sluice:Dropped", "dropped"),
     "expired": ("sluice:Expired", "expired"),
     "held": ("sluice:Held", "held"),
+    "rule_applied": ("sluice:RuleApplied", "ruleApplied"),
+    "bounced": ("sluice:Bounced", "bounced"),
 }
+
+# WorkMail's words for the kind of a rule.
+_RULE_TYPES: dict[Direction, str] = {"INBOUND": "INBOUND_RULE", "OUTBOUND": "OUTBOUND_RULE"}
 
 
 class UnreadableEvent(Refused):
@@ -55,6 +64,12 @@ class EventRecord:
     next_at_ms: int = 0
     #: Who got the batch instead of its recipients; "" = nobody did.
     redirected_to: str = ""
+    #: Name of the rule that this is about, what it does in words, for mail in which direction ("" = either), and the
+    #: version of the rule set; "" = no rule.
+    rule: str = ""
+    action: str = ""
+    direction: Direction | Literal[""] = ""
+    version: str = ""
 
     def encode(self) -> bytes:
         """JSON for the stream; empty fields are left out. On the hot path of every door and worker."""
@@ -71,11 +86,16 @@ class EventRecord:
             values["next"] = self.next_at_ms
         if self.redirected_to:
             values["to"] = self.redirected_to
+        if self.rule or self.action:
+            values |= {short: told for short, told in zip(_RULE_FIELDS, self._about_rule, strict=True) if told}
         try:
             return orjson.dumps(values)
-        except TypeError:  # a reason from outside that is no proper text must not stop the settlement it belongs to
-            values["why"] = self.reason.encode("utf-8", "backslashreplace").decode()
-            return orjson.dumps(values)
+        except TypeError:  # text from outside that is no proper text must not stop the settlement it belongs to
+            return orjson.dumps({name: _proper(held) for name, held in values.items()})
+
+    @property
+    def _about_rule(self) -> tuple[str, str, str, str]:
+        return self.rule, self.action, self.direction, self.version
 
     @classmethod
     def decode(cls, raw: bytes) -> "EventRecord":
@@ -93,9 +113,20 @@ class EventRecord:
                 attempt=values.get("n", 0),
                 next_at_ms=values.get("next", 0),
                 redirected_to=values.get("to", ""),
+                rule=values.get("rule", ""),
+                action=values.get("do", ""),
+                direction=values.get("way", ""),
+                version=values.get("ver", ""),
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
+
+
+_RULE_FIELDS = ("rule", "do", "way", "ver")
+
+
+def _proper(held: Any) -> Any:
+    return held.encode("utf-8", "backslashreplace").decode() if isinstance(held, str) else held
 
 
 def _checked(message_id: str) -> str:
@@ -162,6 +193,13 @@ def _object(record: EventRecord, addresses: list[str]) -> dict[str, Any]:
     if record.kind == "reject":
         return {"reason": record.reason}
     values: dict[str, Any] = {"timestamp": iso(record.at_ms), "recipients": addresses}
+    rule = {
+        "ruleName": record.rule,
+        "ruleType": _RULE_TYPES[record.direction] if record.direction else "",
+        "ruleActions": record.action,
+        "version": record.version,
+    }
+    values |= {name: told for name, told in rule.items() if told}
     if record.reason:
         values["reason"] = record.reason
     if record.next_at_ms:
@@ -173,7 +211,7 @@ def _addresses(record: EventRecord, message: Message | None) -> list[str]:
     if message is None:
         return []
     if record.recipients is None:
-        return list(message.recipients)
+        return list(message.envelope if record.kind == "accepted" else message.recipients)
     return [message.recipients[index] for index in record.recipients]
 
 

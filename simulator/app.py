@@ -5,6 +5,8 @@ import time
 from aiohttp import web
 
 from simulator import controls, pages, sends
+from simulator.s3 import add_s3
+from simulator.s3_objects import Objects
 from simulator.settings import SimulatorSettings
 from simulator.simulated import SIMULATED, build
 
@@ -41,6 +43,7 @@ def make_app(settings: SimulatorSettings) -> web.Application:
             web.get("/view/{ses_message_id}/parts/{number}", pages.download_part),
         ]
     )
+    add_s3(app, Objects(settings.data_dir))
     return app
 
 

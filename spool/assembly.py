@@ -8,6 +8,7 @@ from redis import asyncio as aioredis
 from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.content import ContentStore, FolderContents
+from spool.message_flow import MessageFlow
 from spool.sending_quota import RouteLimits
 from spool.store import Spool
 
@@ -32,13 +33,18 @@ def limits_of(settings: Settings) -> Mapping[str, RouteLimits]:
     }
 
 
-def open_contents(settings: Settings) -> ContentStore:
-    """Where large contents go: a folder, or a bucket when the setting says s3://."""
+def open_message_flow(settings: Settings, spool: Spool) -> MessageFlow:
+    """What functions read and put, beside the contents of this spool; end it with `close()`, before the spool."""
+    return MessageFlow(spool, open_contents(settings, inside="flow"), settings.message_flow.access_seconds)
+
+
+def open_contents(settings: Settings, *, inside: str = "") -> ContentStore:
+    """Where large contents go: a folder, or a bucket when the setting says s3://; or a folder or prefix inside it."""
     place = settings.spool.content_store
     if not place.startswith("s3://"):
-        return FolderContents(Path(place) if place else settings.data.dir / "content")
+        return FolderContents((Path(place) if place else settings.data.dir / "content") / inside)
     from config.aws_clients import aws_session, s3_opener  # noqa: PLC0415 - 25 MB that only this setting needs
     from spool.bucket_contents import BucketContents  # noqa: PLC0415 - likewise
 
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
-    return BucketContents(bucket, prefix, s3_opener(aws_session(settings.relay.region)))
+    return BucketContents(bucket, f"{prefix.strip('/')}/{inside}", s3_opener(aws_session(settings.relay.region)))

@@ -1,7 +1,7 @@
 """Contents too large for Redis, in an S3 bucket; content.py says what is asked of a content store."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ import aiohttp
 from botocore.exceptions import ClientError
 
 from config.aws_clients import BotoErrors, S3Opener
-from spool.content import MARK_NAME, ContentMissing, ContentUnavailable
+from spool.content import MARK_NAME, STREAM_BYTES, ContentMissing, ContentUnavailable
 from spool.keys import is_message_id
 
 if TYPE_CHECKING:
@@ -56,11 +56,22 @@ class BucketContents:
             await s3.put_object(Bucket=self._bucket, Key=name, Body=content)
         return f"s3:{name}"
 
+    def reference_of(self, name: str) -> str:
+        return f"s3:{self._name(name)}"
+
     async def get(self, reference: str) -> bytes:
         async with self._s3("read") as s3:
             answer = await s3.get_object(Bucket=self._bucket, Key=reference.removeprefix("s3:"))
             async with answer["Body"] as body:
                 return await body.read()
+
+    async def stream(self, reference: str) -> AsyncGenerator[bytes, None]:
+        async with self._s3("read") as s3:
+            answer = await s3.get_object(Bucket=self._bucket, Key=reference.removeprefix("s3:"))
+            body = answer["Body"]
+            async with body:
+                async for piece in body.iter_chunks(STREAM_BYTES):
+                    yield piece
 
     async def delete(self, reference: str) -> None:
         async with self._s3("written") as s3:

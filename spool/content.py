@@ -4,15 +4,19 @@ Theory of operation
 1. The content is written, flushed to the disk (file and folders) and named before the message is committed.
 2. A crash between 1 and the commit leaves a content without a message: the collector (orphans.py) removes it.
 3. The message's end removes the content after the end is committed. A crash in between leaves the same orphan.
-Invariant: a message in the spool whose `content_ref` is set has its content.
+4. What a function made of a message is a content of its own, `<message_id>-u<8 hex digits>`, written before the
+   verdict that names it. It belongs to the message and goes with it, whether a verdict names it or not.
+Invariant: a message in the spool whose `content_ref` is set has its content, and so has every part of its verdict.
 """
 
 import asyncio
+import hashlib
 import os
 import re
 import secrets
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -29,14 +33,25 @@ class ContentMissing(ContentUnavailable):
 
 
 class ContentStore(Protocol):
-    """What the spool asks of a content store. The name of a content is the message_id."""
+    """What the spool asks of a content store. The name of a content is the message_id, or that of an update."""
 
     async def put(self, message_id: str, content: bytes) -> str:
         """Keeps the content safely and returns its reference. Raises ContentUnavailable."""
         ...
 
+    def reference_of(self, name: str) -> str:
+        """The reference that `put` returns for a content of this name."""
+        ...
+
     async def get(self, reference: str) -> bytes:
         """The bytes. Raises ContentMissing or ContentUnavailable."""
+        ...
+
+    def stream(self, reference: str) -> AsyncGenerator[bytes, None]:
+        """The bytes in pieces of at most STREAM_BYTES. Raises as `get` does, ContentMissing before the first piece.
+
+        Who does not read to the end closes it. A content that is removed meanwhile is read to its end all the same.
+        """
         ...
 
     async def delete(self, reference: str) -> None:
@@ -44,7 +59,7 @@ class ContentStore(Protocol):
         ...
 
     def older_than(self, age_seconds: float, now: float) -> AsyncIterator[tuple[str, str]]:
-        """(message_id, reference) of everything written before now - age; now in epoch seconds."""
+        """(name, reference) of everything written before now - age; now in epoch seconds."""
         ...
 
     @property
@@ -63,6 +78,24 @@ class ContentStore(Protocol):
     async def close(self) -> None:
         """Ends connections that are kept open."""
         ...
+
+
+#: What a stream holds in memory.
+STREAM_BYTES = 256 * 1024
+
+# No message_id of ours ends like this.
+_UPDATE_NAME = re.compile(r"(?P<message_id>[a-z0-9-]+)-u[0-9a-f]{8}")
+
+
+def update_name(message_id: str, content: bytes) -> str:
+    """The name of an updated content: a repeat after a crash writes the same one again."""
+    return f"{message_id}-u{hashlib.blake2b(content, digest_size=4).hexdigest()}"
+
+
+def owner_of(name: str) -> str:
+    """The message that a content in the spool belongs to."""
+    found = _UPDATE_NAME.fullmatch(name)
+    return found["message_id"] if found else name
 
 
 #: The mark lies beside the contents; its name is no message_id.
@@ -92,15 +125,30 @@ class FolderContents:
             await asyncio.to_thread(_write_durably, self._path(message_id), content)
         except OSError as error:
             raise ContentUnavailable("the content store cannot be written", detail=str(error)) from error
-        return f"file:{message_id}"
+        return self.reference_of(message_id)
+
+    def reference_of(self, name: str) -> str:
+        return f"file:{name}"
 
     async def get(self, reference: str) -> bytes:
-        try:
+        with _reading():
             return await asyncio.to_thread(self._path(reference).read_bytes)
-        except FileNotFoundError as error:
-            raise ContentMissing("the content is not there", detail=str(error)) from error
-        except OSError as error:
-            raise ContentUnavailable("the content cannot be read", detail=str(error)) from error
+
+    async def stream(self, reference: str) -> AsyncGenerator[bytes, None]:
+        with _reading():
+            file = await asyncio.to_thread(os.open, self._path(reference), os.O_RDONLY)
+        try:
+            position = 0
+            while True:
+                # By position: a read that is cancelled goes on in its thread, where it must not move anything.
+                with _reading():
+                    piece = await asyncio.to_thread(os.pread, file, STREAM_BYTES, position)
+                if not piece:
+                    return
+                yield piece
+                position += len(piece)
+        finally:
+            os.close(file)
 
     async def delete(self, reference: str) -> None:
         path = self._path(reference)
@@ -137,6 +185,16 @@ class FolderContents:
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ContentMissing("the content is not there", detail=str(error)) from error
+    except OSError as error:
+        raise ContentUnavailable("the content cannot be read", detail=str(error)) from error
 
 
 def _write_durably(path: Path, content: bytes) -> None:

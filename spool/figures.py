@@ -47,6 +47,10 @@ class Worker:
     #: Messages it claimed since its start, and those it works on now.
     claimed: int
     active: int
+    #: Of the rules that it judges by; "" = it has none.
+    rules_version: str = ""
+    #: Why those are not what their file says; safe to show, "" = they are.
+    rules_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +260,9 @@ def living_workers(rows: Mapping[bytes, bytes], now_ms: int) -> tuple[Worker, ..
     for name, raw in sorted(rows.items()):
         try:
             beat = orjson.loads(raw)
-            worker = Worker(name.decode(), **{number: int(beat.get(number) or 0) for number in _BEAT})
+            at_ms, started_at_ms, last_claim_at_ms, claimed, active = (int(beat.get(one) or 0) for one in _BEAT)
+            rules = (str(beat.get("rules_version") or ""), str(beat.get("rules_trouble") or ""))
+            worker = Worker(name.decode(), at_ms, started_at_ms, last_claim_at_ms, claimed, active, *rules)
         except (ValueError, TypeError, AttributeError):
             continue
         if now_ms - worker.at_ms <= STALE_MS:

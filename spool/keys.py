@@ -23,6 +23,7 @@ PAUSES = KEY_PREFIX + "pauses"  # hash: scope → JSON of a pause, see lua/pause
 DRAINS = KEY_PREFIX + "drains"  # hash: worker name → since when it takes no more messages, ms
 LANES = KEY_PREFIX + "lanes"  # hash: route:lane:messages, :recipients, :v (virtual time)
 FEEDBACK = KEY_PREFIX + "feedback"  # hash: how far SES's events have been read, and when
+FLOWS = KEY_PREFIX + "flows"  # zset: message_id → when the access of functions to it ends, ms
 MESSAGE_PREFIX = KEY_PREFIX + "m:"
 
 _MESSAGE_ID = re.compile(r"[a-z0-9-]{1,120}")
@@ -38,6 +39,13 @@ def message_key(message_id: str) -> str:
     if not is_message_id(message_id):
         raise ValueError("not a message id")
     return MESSAGE_PREFIX + message_id
+
+
+def flow_key(message_id: str) -> str:
+    """Hash: what functions may read and have put; see lua/flow.lua. Raises ValueError likewise."""
+    if not is_message_id(message_id):
+        raise ValueError("not a message id")
+    return KEY_PREFIX + "flow:" + message_id
 
 
 def index_of(foreign_id: str) -> str:

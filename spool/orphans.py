@@ -2,8 +2,8 @@
 
 They come from crashes: between a content's write and its message's commit, or between a message's end and the
 content's removal. A content younger than the age given may belong to a commit that is still under way and is left
-alone, whatever the spool says. Never removed: the content of a message that is not finished. When the spool does
-not answer nothing is removed. Two collectors at once would do no harm; the lock saves the work.
+alone, whatever the spool says. Never removed: a content, updated ones too, of a message that is not finished. When
+the spool does not answer nothing is removed. Two collectors at once would do no harm; the lock saves the work.
 
 "Unknown" proves nothing where the spool is not the one that the contents were written for: a server that came back
 empty, or another server by mistake, knows none of them. So the content store carries the spool's id (environment.py).
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from config.logs import get_log
 from spool import keys, scripts
-from spool.content import ContentStore
+from spool.content import ContentStore, owner_of
 from spool.environment import Environment, read_environment
 from spool.states import Place
 from spool.store import Spool
@@ -24,7 +24,7 @@ _AT_ONCE = 500
 _PAUSE_SECONDS = 900
 _TELL_AGAIN_SECONDS = 86_400
 
-#: (message_id, reference)
+#: (name, reference)
 _Candidate = tuple[str, str]
 
 
@@ -70,8 +70,8 @@ def _groups(candidates: list[_Candidate]) -> Iterator[list[_Candidate]]:
 
 async def _places_of(spool: Spool, candidates: list[_Candidate]) -> list[bytes | None]:
     pipeline = spool.redis.pipeline(transaction=False)
-    for message_id, _ in candidates:
-        pipeline.hget(keys.message_key(message_id), "p")
+    for name, _ in candidates:
+        pipeline.hget(keys.message_key(owner_of(name)), "p")
     places: list[bytes | None] = await scripts.answer_of(pipeline.execute())
     return places
 

@@ -14,6 +14,7 @@ import orjson
 
 from spool.sending_quota import RouteFact, Seat
 from spool.states import Happening, Place, RecipientState, after
+from spool.verdicts import Verdict
 
 Door = Literal["smtp", "api", "bounce"]
 
@@ -92,6 +93,7 @@ class Message:
 
     message_id: str
     sender: str
+    #: To whom its mail goes: the envelope with what a verdict replaced, then whom it added. As long as `states`.
     recipients: tuple[str, ...]
     states: tuple[RecipientState, ...]
     place: Place
@@ -130,9 +132,24 @@ class Message:
     #: So long an operator's hold or pause, or trouble of the account, kept it; does not count for its age.
     kept_ms: int = 0
     content: bytes | None = field(default=None, repr=False)
+    #: What rules decided; None = it was not judged, or there were none.
+    verdict: Verdict | None = field(default=None, repr=False)
+    #: The recipients as they were accepted; the same as `recipients` when nothing else is said.
+    envelope: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.envelope:
+            object.__setattr__(self, "envelope", self.recipients)
 
     def __repr__(self) -> str:
         return f"<Message {self.message_id} {self.size_bytes} bytes>"
+
+    def judged(self, verdict: Verdict) -> "Message":
+        """The message with another verdict: whom it adds waits, at the end; nobody who was added goes away again."""
+        recipients = verdict.effective(self.envelope)
+        assert len(recipients) >= len(self.states)
+        more = (RecipientState.WAITING,) * (len(recipients) - len(self.states))
+        return dataclasses.replace(self, verdict=verdict, recipients=recipients, states=self.states + more)
 
     def having(
         self, indexes: tuple[int, ...], happening: Happening, attempts: tuple[Attempt, ...] | None = None
@@ -176,6 +193,7 @@ class Settlement:
     #: For `lane`: where it waits for its turn.
     seat: Seat | None = None
     reason: str = ""
+    #: As many as before, and one more for each recipient that `verdict` adds.
     states: tuple[RecipientState, ...] | None = None
     rounds: int | None = None
     failures: int | None = None
@@ -188,6 +206,10 @@ class Settlement:
     spawned: tuple[NewMessage, ...] = ()
     #: What calls told about their routes.
     facts: tuple[RouteFact, ...] = ()
+    #: Written together with the states; counts["accepted_recipients"] says how many recipients it adds.
+    verdict: Verdict | None = None
+    #: For `lane`: how many recipients want that turn; None = all who wait.
+    queued: int | None = None
 
 
 def static_part(message: NewMessage, content_ref: str) -> bytes:

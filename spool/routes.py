@@ -130,6 +130,7 @@ def seat_row(seat: Seat) -> dict[str, Any]:
         "sender": seat.sender,
         "weight": seat.weight,
         "from_domain": seat.from_domain,
+        **({"fixed": True} if seat.is_fixed else {}),
     }
 
 
@@ -151,7 +152,8 @@ def denied_of(answer: Sequence[Any]) -> Denied:
 def seat_of(raw: bytes) -> Seat:
     """The inverse of seat_row."""
     row = orjson.loads(raw)
-    return Seat(row["route"], row["lane"], row["sender"], float(row["weight"]), row["from_domain"])
+    is_fixed = bool(row.get("fixed"))
+    return Seat(row["route"], row["lane"], row["sender"], float(row["weight"]), row["from_domain"], is_fixed)
 
 
 def pauses_of(fields: Mapping[bytes, bytes]) -> tuple[Pause, ...]:

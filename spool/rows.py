@@ -16,6 +16,7 @@ from spool.routes import seat_of, seat_row, take_row
 from spool.scripts import Argument
 from spool.sending_quota import RouteFact, Take
 from spool.states import FAR_FUTURE_MS, Place, RecipientState
+from spool.verdicts import Verdict
 
 # Attempts kept of a message besides those that are open, accepted or rejected; see lua/settle.lua.
 KEPT_ATTEMPTS = 10
@@ -37,11 +38,13 @@ def accept_arguments(message: NewMessage, reference: str) -> tuple[Argument, ...
 def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int, take: Take | None = None) -> bytes:
     """JSON for lua/settle.lua. Everything a script could stumble over in the middle is made sure of here."""
     assert (one.seat is not None) == (one.to == "lane")
+    assert one.verdict is None or one.states is not None  # a recipient that is added needs its state with it
     changed = {
         "r": None if one.states is None else "".join(one.states),
         "n": None if one.rounds is None else str(int(one.rounds)),
         "y": None if one.failures is None else str(int(one.failures)),
         "told": None if one.told is None else orjson.dumps(sorted(one.told)).decode(),
+        "v": None if one.verdict is None else one.verdict.encode().decode(),
     }
     intents = [attempt.number for attempt in one.attempts if attempt.outcome is None]
     row = orjson.dumps(
@@ -63,6 +66,7 @@ def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int, take: Take |
             "sp": [_spawned_row(spawned) for spawned in one.spawned],
             "fx": [_fact_row(fact) for fact in one.facts],
             **({"seat": seat_row(one.seat)} if one.seat else {}),
+            **({"wait": int(one.queued)} if one.queued is not None else {}),
             **({"take": take_row(take)} if take else {}),
             "keep": keep_ms,
             "nudge": nudge_ms,
@@ -94,10 +98,12 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
     static = orjson.loads(fields[b"m"])
     attempts = [Attempt.decode(raw) for name, raw in fields.items() if name.startswith(b"a:")]
     turn, _, turn_at = fields.get(b"g", b"").partition(b" ")
+    envelope = tuple(static["recipients"])
+    verdict = Verdict.decode(fields[b"v"]) if b"v" in fields else None
     return Message(
         message_id=message_id,
         sender=static["sender"],
-        recipients=tuple(static["recipients"]),
+        recipients=verdict.effective(envelope) if verdict else envelope,
         states=tuple(RecipientState(letter) for letter in fields[b"r"].decode()),
         place=Place(fields[b"p"].decode()),
         accepted_at_ms=int(fields[b"at"]),
@@ -123,6 +129,8 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         is_hold_wanted=b"ho" in fields,
         kept_ms=int(fields.get(b"kept", 0)),
         content=fields.get(b"c"),
+        verdict=verdict,
+        envelope=envelope,
     )
 
 
@@ -131,7 +139,7 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-_SUMMARY_FIELDS = (b"m", b"at", b"p", b"r", b"why", b"until", b"l", b"g", b"ho")
+_SUMMARY_FIELDS = (b"m", b"at", b"p", b"r", b"why", b"until", b"l", b"g", b"ho", b"v")
 
 
 def summary_fields(row: Sequence[bytes | None]) -> dict[bytes, bytes]:

@@ -56,8 +56,9 @@ async def answer_of(call: Awaitable[Any]) -> Any:
         raise
 
 
-# Put before every script, and before those that look at the limits of routes.
+# Put before every script, before those that look at the limits of routes, and before those of message_flow.py.
 PLACES = ("prelude", "lanes", "places")
+FLOW = ("prelude", "flow")
 LIMITS = (*PLACES, "quota")
 
 
@@ -106,3 +107,7 @@ TELL = Script("tell")
 PROBE = Script("probe")
 UNSEAT = Script("unseat")
 ENVIRONMENT = Script("environment")
+FLOW_BEGIN = Script("flow_begin", before=FLOW)
+FLOW_END = Script("flow_end", before=FLOW)
+FLOW_PUT = Script("flow_put", before=FLOW)
+FLOW_TIDY = Script("flow_tidy", before=FLOW)

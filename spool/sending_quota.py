@@ -60,6 +60,8 @@ class Seat:
     weight: float = 1.0
     #: Domain of the From header, for the choice of another route.
     from_domain: str = ""
+    #: A rule named the route: no other takes its place.
+    is_fixed: bool = False
 
 
 def sender_key(address: str) -> str:

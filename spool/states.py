@@ -43,6 +43,7 @@ class Happening(StrEnum):
     CALL_LOST = "call ended without an answer"
     DOUBT_KEPT = "call ended without an answer, policy hold"
     DROPPED = "dropped by a rule or the operator"
+    BOUNCED = "bounced by a rule"
     EXPIRED = "too old"
     RELEASED = "released by the operator"
     REFUSED_TOGETHER = "refused by SES together with others"
@@ -60,6 +61,7 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.WAITING, _H.CALL_LOST): _S.WAITING,
     (_S.WAITING, _H.DOUBT_KEPT): _S.WAITING,
     (_S.WAITING, _H.DROPPED): _S.DROPPED,
+    (_S.WAITING, _H.BOUNCED): _S.REJECTED,
     (_S.WAITING, _H.EXPIRED): _S.EXPIRED,
     (_S.WAITING, _H.RELEASED): _S.WAITING,
     (_S.WAITING, _H.REFUSED_TOGETHER): _S.WAITING,
@@ -71,6 +73,7 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.SENDING, _H.CALL_LOST): _S.WAITING,
     (_S.SENDING, _H.DOUBT_KEPT): _S.UNKNOWN,
     (_S.SENDING, _H.DROPPED): _S.SENDING,  # the call decides first
+    (_S.SENDING, _H.BOUNCED): _S.SENDING,  # the call decides first
     (_S.SENDING, _H.EXPIRED): _S.SENDING,  # the call decides first
     (_S.SENDING, _H.RELEASED): _S.SENDING,
     (_S.SENDING, _H.REFUSED_TOGETHER): _S.WAITING,  # one of them is to blame; smaller batches find out which
@@ -82,6 +85,7 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.UNKNOWN, _H.CALL_LOST): _S.UNKNOWN,
     (_S.UNKNOWN, _H.DOUBT_KEPT): _S.UNKNOWN,
     (_S.UNKNOWN, _H.DROPPED): _S.DROPPED,
+    (_S.UNKNOWN, _H.BOUNCED): _S.UNKNOWN,  # it may have been sent: not for a rule to decide
     (_S.UNKNOWN, _H.EXPIRED): _S.UNKNOWN,  # it may have been sent: not for a clock to decide
     (_S.UNKNOWN, _H.RELEASED): _S.WAITING,
     (_S.UNKNOWN, _H.REFUSED_TOGETHER): _S.UNKNOWN,
@@ -167,6 +171,7 @@ IDENTITY = "SES identity not verified"
 #: Its code follows.
 UNKNOWN_ANSWER = "SES answered what nobody knows"
 NO_ROUTE = "no route allows this sender"
+AWAITS_FUNCTION = "waits for a function"
 # Reason of messages that an operator holds.
 HELD_BY_OPERATOR = "held by the operator"
 # The wake-up of a parked message that has none: it waits for something else.

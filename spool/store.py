@@ -28,7 +28,7 @@ import orjson
 from redis import asyncio as aioredis
 
 from spool import keys, scripts
-from spool.content import ContentStore, ContentUnavailable
+from spool.content import ContentStore, ContentUnavailable, update_name
 from spool.group_commit import GroupCommit
 from spool.records import Lease, Message, NewMessage, Settlement
 from spool.routes import NUDGE_MS, RouteStore, denied_of
@@ -195,8 +195,17 @@ class Spool(RouteStore):
         return message.content or b""
 
     async def forget_content(self, message: Message) -> None:
-        """After the end is written: removes a stored content; what fails is left to the collector."""
+        """After the end is written: removes stored contents; what fails is left to the collector."""
         await self._delete_content(message.content_ref)
+        for reference in message.verdict.content_refs if message.verdict else ():
+            await self._delete_content(reference)
+
+    async def update_content(self, message_id: str, content: bytes) -> str:
+        """Keeps what a function made of a message safely, for Part.content_ref; the same content has the same place.
+
+        Raises ContentUnavailable.
+        """
+        return await self.contents.put(update_name(message_id, content), content)
 
     async def _delete_content(self, reference: str) -> None:
         if reference:

@@ -445,8 +445,9 @@ def _count_one(
         account.problems.append(f"{name} is {state.name} in a finished message")
     if state is RecipientState.SENT and told and (message.message_id, address) not in told.get("Send", set()):
         account.problems.append(f"{name} was sent without a Send event")
-    if state is RecipientState.REJECTED and (message.message_id, address) not in told.get("Reject", set()):
-        account.problems.append(f"{name} was rejected without a Reject event")
+    refused = told.get("Reject", set()) | told.get("sluice:Bounced", set())
+    if state is RecipientState.REJECTED and (message.message_id, address) not in refused:
+        account.problems.append(f"{name} was rejected without an event Reject or Bounced")
 
 
 def calls_in_doubt(attempts: Sequence[Attempt]) -> int:

@@ -5,7 +5,8 @@ envelope sender is null and `Auto-Submitted: auto-replied` is set, so nothing an
 From address of the bounce stands in for it and has to be of a verified domain, by default the sender's own.
 
 Whatever the original and SES's texts hold, the bounce is ASCII, its lines are at most 998 bytes long, and nothing from
-outside can end a line: no field can be forged. Its size is bounded by the recipients, about 1.8 KB each at worst.
+outside can end a line of a field: none can be forged. Its size is bounded by the recipients, about 1.8 KB each at
+worst; the text of a rule, which people write for people, may have lines and letters of its own and 2,000 characters.
 """
 
 import binascii
@@ -21,12 +22,15 @@ from worker.relay.mime import header_end, without_private_headers
 _MAX_ORIGINAL_HEADER_BYTES = 8 * 1024
 _MAX_ADDRESS_CHARACTERS = 320
 _MAX_REASON_CHARACTERS = 500
+_MAX_TEXT_CHARACTERS = 2000
+_MAX_LINE_CHARACTERS = 200
 
 # What can stand in a header field as it is: atoms or a quoted string, then a domain or an address literal.
 _PLAIN_ADDRESS = re.compile(
     r'(?:[^\x00-\x20\x7f-\U0010ffff"(),:;<>@\[\\\]]+|"(?:[ !#-\[\]-~]|\\[ -~])*")@[A-Za-z0-9._:\[\]-]+'
 )
 _CLEAN_LINE = re.compile(r"[\t -~]{0,998}")  # RFC 5322 section 2.1.1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _PLAIN_MESSAGE_ID = re.compile(r"<?([!-;=?-~]{1,900})>?")
 
 
@@ -38,6 +42,8 @@ class Failure:
     #: Enhanced status code, RFC 3463.
     status: str
     reason: str
+    #: For people, in lines, any letters; "" = the reason says it.
+    text: str = ""
 
 
 def compose_bounce(
@@ -70,9 +76,7 @@ def compose_bounce(
         "",
         f"--{boundary}",
         "Content-Description: Notification",
-        "Content-Type: text/plain; charset=us-ascii",
-        "",
-        *_words(original, failures, reporting_host, arrived_at),
+        *_words_part(_words(original, failures, reporting_host, arrived_at)),
         "",
         f"--{boundary}",
         "Content-Description: Delivery report",
@@ -119,10 +123,32 @@ def _words(original: Message, failures: Sequence[Failure], host: str, arrived_at
         f"Your message of {arrived_at} could not be sent to the recipients below.",
         f"Its id here is {original.message_id}.",
         "",
-        *(
-            f"<{_one_line(failure.address, _MAX_ADDRESS_CHARACTERS)}>: {_one_line(failure.reason)}"
-            for failure in failures
-        ),
+        *(line for failure in failures for line in _about(failure)),
+    ]
+
+
+def _about(failure: Failure) -> list[str]:
+    address = _one_line(failure.address, _MAX_ADDRESS_CHARACTERS)
+    if not failure.text:
+        return [f"<{address}>: {_one_line(failure.reason)}"]
+    lines = failure.text[:_MAX_TEXT_CHARACTERS].splitlines()
+    cleaned = (_CONTROL.sub(" ", line.encode("utf-8", "replace").decode()) for line in lines)
+    pieces = (
+        line[n : n + _MAX_LINE_CHARACTERS] for line in cleaned for n in range(0, len(line) or 1, _MAX_LINE_CHARACTERS)
+    )
+    return [f"<{address}>:", *(f"  {piece}" for piece in pieces), ""]
+
+
+def _words_part(words: list[str]) -> list[str]:
+    """The part for people: plain ASCII as long as nobody wrote anything else."""
+    if all(line.isascii() for line in words):
+        return ["Content-Type: text/plain; charset=us-ascii", "", *words]
+    encoded = binascii.b2a_qp("\n".join(words).encode(), istext=True).decode("ascii")
+    return [
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Transfer-Encoding: quoted-printable",
+        "",
+        *encoded.split("\n"),
     ]
 
 

@@ -4,6 +4,7 @@ Any worker does it, without a leader; done twice it does no harm.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,6 +19,8 @@ from worker.tools import Tools
 
 _ANNOUNCE_SECONDS = 0.2
 _TIDY_SECONDS = 60.0
+# What functions may read is kept for a day unless the settings say otherwise, so an hour more is little.
+_TIDY_FLOW_SECONDS = 3600.0
 
 
 class Announcer:
@@ -56,7 +59,9 @@ class Tidier:
             publisher.trim,
             heartbeat.forget_dead_workers,
             self._collect_orphans,
+            self._tidy_flow,
         )
+        self._flow_tidied_at = -math.inf
 
     async def run(self) -> None:
         """For ever, each chore on its own: a failure of one does not keep the others from their turn."""
@@ -71,3 +76,10 @@ class Tidier:
     async def _collect_orphans(self) -> None:
         if removed := await collect_orphans(self._tools.spool, older_than_seconds=3600, now=time.time()):
             self._tools.log.info("spool.orphans_removed", contents=removed)
+
+    async def _tidy_flow(self) -> None:
+        if time.monotonic() - self._flow_tidied_at < _TIDY_FLOW_SECONDS:
+            return
+        if removed := await self._tools.flow.tidy(time.time()):
+            self._tools.log.info("flow.tidied", contents=removed)
+        self._flow_tidied_at = time.monotonic()

@@ -1,7 +1,9 @@
 """Who is alive: each worker writes a line about itself, for /healthz and `mailsluice queue`, and reads its orders.
 
 The hash of workers has one field a process, JSON: at_ms, started_at_ms, claimed (messages so far), active (leases held
-now), last_claim_at_ms, draining (only while it is). A field older than an hour belongs to a dead process.
+now), last_claim_at_ms, draining (only while it is), rules_version and rules (how many; only with a file of rules),
+rules_trouble (only while the file is not what the worker judges by). A field older than an hour belongs to a dead
+process.
 """
 
 import asyncio
@@ -50,13 +52,16 @@ class Heartbeat:
             self._intake.obey(is_drained=bool(await redis.hexists(keys.DRAINS, worker)))
             await redis.hset(keys.WORKERS, worker, orjson.dumps(self._line()).decode())
 
-    def _line(self) -> dict[str, int | bool]:
+    def _line(self) -> dict[str, int | bool | str]:
+        rules = self._tools.rules
         return {
             "at_ms": self._tools.now_ms(),
             "started_at_ms": self._started_at_ms,
             "active": len(self._tools.leases),
             **asdict(self._progress()),
             **({} if self._intake.is_open else {"draining": True}),
+            **({"rules_version": rules.current.version, "rules": len(rules.current.rules)} if rules.has_file else {}),
+            **({"rules_trouble": rules.trouble} if rules.trouble else {}),
         }
 
     async def leave(self) -> None:

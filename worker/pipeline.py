@@ -1,10 +1,8 @@
-"""The way of a message through a worker: four named steps and one short loop.
+"""The way of a message through a worker: five named steps and one short loop.
 
-load: settle what an earlier holder left open, get the content. relay: send what waits, batch by batch, as fast as the
-route allows. tell: bounce what was refused. finish: write the end, or where the message waits for what. Each step is
-`(work, tools) -> Continue | Stop`.
-
-Rules and actions come between load and relay.
+load: settle what an earlier holder left open, get the content. judge: what the rules and their functions say. relay:
+send what waits, part by part and batch by batch, as fast as the routes allow. tell: bounce what was refused. finish:
+write the end, or where the message waits for what. Each step is `(work, tools) -> Continue | Stop`.
 """
 
 import math
@@ -14,9 +12,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from config.errors import TryLater
+from spool.records import Message
 from spool.store import Claimed
 from worker.relay.relay import relay
 from worker.steps.finish import finish, give_back, hold_or_retry
+from worker.steps.judge import judge
 from worker.steps.load import load
 from worker.steps.tell import tell
 from worker.tools import Tools
@@ -26,6 +26,7 @@ Step = Callable[[Work, Tools], Awaitable[Continue | Stop]]
 
 STEPS: tuple[tuple[str, Step], ...] = (
     ("load", load),
+    ("judge", judge),
     ("relay", relay),
     ("tell", tell),
     ("finish", finish),
@@ -38,13 +39,21 @@ async def process_message(claimed: Claimed, tools: Tools, deadline: float = math
     After `deadline` (monotonic) no further batch is begun.
     """
     message = claimed.message
-    stored_bytes = message.size_bytes if message.content_ref else 0
+    work = Work(message, claimed.lease, deadline=deadline)
     with structlog.contextvars.bound_contextvars(message_id=message.message_id):
         try:
-            async with tools.content_room.places(stored_bytes):
-                return await _through_steps(Work(message, claimed.lease, deadline=deadline), tools)
+            async with tools.content_room.places(_stored_bytes(message)):
+                return await _through_steps(work, tools)
         finally:
+            work.beside.leave(tools.left)
             tools.leases.drop(claimed.lease)
+
+
+def _stored_bytes(message: Message) -> int:
+    """What it holds of the content store: its content, and one at a time of those that functions made."""
+    parts = message.verdict.parts if message.verdict else ()
+    updated = max((part.content_bytes for part in parts if part.content_ref), default=0)
+    return updated + (message.size_bytes if message.content_ref else 0)
 
 
 async def _through_steps(work: Work, tools: Tools) -> str:

@@ -1,14 +1,12 @@
 """One worker process: what it builds at its start, what its tasks do, and how it leaves.
 
 Beside the tasks run, each in a file of its own: the lease keeper, the sweeper, the gate, the keeper of the account's
-limits, failover, the tally, the heartbeat, the announcer, the tidier and a watchdog. None of them touches a spool that
-belongs to another environment: they begin when the spool's name is known to be ours.
+limits, failover, the tally, the heartbeat, the announcer, the keeper of the rules, the tidier and a watchdog. None of
+them touches a spool that belongs to another environment: they begin when the spool's name is known to be ours.
 """
 
 import asyncio
 import gc
-import os
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -16,35 +14,30 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 
 from celery.signals import worker_shutting_down
-from redis import asyncio as aioredis
 from redis import exceptions
 
 from config.celery_app import BATCHES_SECONDS, GRACE_SECONDS
 from config.errors import Refused, TryLater
-from config.failpoints import Failpoints
 from config.logs import get_log
 from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import load_settings
 from sending_events.destinations import open_destinations
 from sending_events.publisher import Publisher
-from spool.assembly import open_spool
 from spool.environment import claim_if_it_answers, claim_when_it_answers
-from spool.nudge import Nudger
 from spool.store import Claimed
-from spool.tally import Tally
+from worker.assembly import open_tools
 from worker.chores import Announcer, Tidier
 from worker.drain import Intake
 from worker.failover import Failover
 from worker.gate import GateKeeper
+from worker.hangup import on_hangup
 from worker.heartbeat import Heartbeat, Progress
-from worker.leases import LeaseKeeper
 from worker.pipeline import process_message
 from worker.pool import LoopPool
 from worker.relay.account import QuotaKeeper
-from worker.relay.retry import Backoff
-from worker.relay.routes import Routes
 from worker.room import Room
+from worker.rules.keeper import RuleKeeper
 from worker.sweeper import Sweeper
 from worker.tools import Tools
 from worker.watchdog import Watchdog
@@ -53,8 +46,6 @@ Job = Callable[[], Coroutine[None, None, None]]
 
 # Threads that `process` tasks leave to others: a saturated worker still publishes events.
 _RESERVED_THREADS = 4
-# Bytes of contents out of the content store that the messages of one process hold at once.
-_CONTENT_BYTES = 256 * 1024 * 1024
 # A task ends with its messages or after this: what waits for tokens, or for a slow SES, needs no thread of Celery's,
 # and other mail does. It stays in the process, bounded by its room.
 _TASK_SECONDS = 0.5
@@ -180,6 +171,7 @@ class WorkerProcess:
             Failover(tools).run,
             self._heartbeat.run,
             self._announcer.run,
+            tools.rules.run,
             Tidier(tools, self._publisher, self._heartbeat).run,
             lambda: tools.tally.run(tools.spool.redis),
         ]
@@ -195,6 +187,10 @@ class WorkerProcess:
             for job in self.jobs():
                 group.create_task(job())
 
+    def reload_rules(self) -> None:
+        """Lets the rules be read again; may be called from any thread."""
+        self._tools.rules.reload()
+
     async def leave(self) -> None:
         """The last words, when no task runs any more."""
         with suppress(exceptions.RedisError, OSError):
@@ -207,15 +203,17 @@ class WorkerProcess:
 async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
     """Everything a worker process needs, from before its first task until after its last.
 
-    Raises Refused when it may not work at all with these settings, or on this spool.
+    Raises Refused when it may not work at all with these settings or rules, or on this spool.
     """
     check_settings(settings)
+    rules = RuleKeeper(settings)
+    rules.load()
     _calm_garbage_collector()
     async with AsyncExitStack() as stack:
         redis = redis_client(settings.redis_url, connections=16)
         stack.push_async_callback(redis.aclose)
         is_ours = await claim_if_it_answers(redis, settings.spool.environment)
-        tools = await _tools(settings, redis, stack)
+        tools = await open_tools(settings, rules, redis, stack)
         destinations = open_destinations(settings)
         process = WorkerProcess(
             tools, Publisher(tools.spool, destinations, tools.failpoints, max_backlog=settings.events.max_backlog)
@@ -234,29 +232,6 @@ async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
             finally:
                 beside.cancel()
         await process.leave()
-
-
-async def _tools(settings: Settings, redis: aioredis.Redis, stack: AsyncExitStack) -> Tools:
-    broker = redis if settings.broker_url == settings.redis_url else redis_client(settings.broker_url)
-    if broker is not redis:
-        stack.push_async_callback(broker.aclose)
-    routes = Routes(settings)
-    stack.push_async_callback(routes.close)
-    await routes.open()
-    spool = open_spool(settings, redis=redis)
-    return Tools(
-        settings=settings,
-        spool=spool,
-        routes=routes,
-        leases=LeaseKeeper(spool),
-        nudger=Nudger(broker, settings),
-        tally=Tally(),
-        failpoints=Failpoints.from_environment(),
-        log=get_log(),
-        worker=f"{socket.gethostname()}-{os.getpid()}",
-        content_room=Room(_CONTENT_BYTES),
-        backoff=Backoff(settings.relay.retry_first_seconds, settings.relay.retry_max_seconds),
-    )
 
 
 def check_settings(settings: Settings) -> None:
@@ -288,6 +263,9 @@ def _stop_of(tools: Tools) -> Callable[..., None]:
 class MailPool(LoopPool):
     """The pool that Celery builds in a worker process; its lifespan is the worker process."""
 
+    #: SIGHUP came before there was a process that could hear it.
+    _is_reload_wanted = False
+
     def lifespan(self) -> AbstractAsyncContextManager[WorkerProcess]:
         return worker_process(load_settings())
 
@@ -298,8 +276,18 @@ class MailPool(LoopPool):
 
     def on_start(self) -> None:
         """A process that may not work says so in one line and ends with 1; starting it again would not help."""
+        on_hangup(self._reload_rules)
         try:
             super().on_start()
         except Refused as error:
             get_log().critical("worker.refused", reason=error.reason)
             raise SystemExit(1) from error
+        if self._is_reload_wanted:
+            self._reload_rules()
+
+    def _reload_rules(self) -> None:
+        process: WorkerProcess | None = self.held
+        if process is None:
+            self._is_reload_wanted = True
+        else:
+            process.reload_rules()

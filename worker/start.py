@@ -1,9 +1,15 @@
-"""Becomes a Celery worker: `mailsluice worker` is `celery -A worker.app worker` with our defaults."""
+"""Becomes a Celery worker: `mailsluice worker` is `celery -A worker.app worker` with our defaults.
+
+What is wrong with the rules is told here already, line by line; the worker itself would say it in one line of its log.
+"""
 
 import os
+import sys
 
+from config.errors import Refused
 from config.queues import ALL_QUEUES
 from config.settings import Settings
+from worker.rules.keeper import check_file
 
 
 def run(settings: Settings) -> int:
@@ -12,6 +18,12 @@ def run(settings: Settings) -> int:
     Without Celery's command line, which loads Flower and a console into every worker, 12 MB, and which looks for the
     application in the current folder first, whose `worker/` need not be ours.
     """
+    try:
+        check_file(settings)
+    except Refused as refused:
+        sys.stderr.write(f"{refused.reason}\n")
+        return 1
+
     from worker.app import app  # noqa: PLC0415 - reads the settings again; not before they are known to be right
 
     # Gossip and mingle let workers talk to each other about nothing that the spool does not know better.

@@ -11,15 +11,20 @@ from structlog.typing import FilteringBoundLogger
 
 from config.failpoints import Failpoints
 from config.settings import Settings
+from spool.message_flow import MessageFlow
 from spool.nudge import Nudger
 from spool.store import Spool
 from spool.tally import Tally
+from worker.functions.calling import Functions
 from worker.leases import LeaseKeeper
 from worker.relay.retry import Backoff
 from worker.relay.routes import Routes
 from worker.relay.waiting_lines import WaitingLines
 from worker.repeats import Repeats
 from worker.room import Room
+from worker.rules.keeper import RuleKeeper
+from worker.steps.beside import Left
+from worker.steps.function_places import FunctionPlaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,16 @@ class Tools:
     backoff: Backoff
     #: Bytes of stored contents that may be in memory at once.
     content_room: Room
+    #: What messages are judged by now.
+    rules: RuleKeeper
+    #: Asks the functions of rules.
+    functions: Functions
+    #: What functions may read and replace.
+    flow: MessageFlow
+    #: How many messages may be with their functions at once.
+    places: FunctionPlaces = field(default_factory=FunctionPlaces)
+    #: Async calls that go on without their message.
+    left: Left = field(default_factory=Left)
     #: Set when the process has been asked to stop: no call is begun any more.
     stopping: threading.Event = field(default_factory=threading.Event)
     #: Set when the gate should look now and not at its next round: a message was put into a lane, or a limit is known.

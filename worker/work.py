@@ -1,14 +1,15 @@
 """One message on its way through the steps: what is known of it, and what was learnt but not yet written.
 
 A step returns Continue with the changed work, or Stop. Facts (attempts, events, counts) gather in `unwritten` and go
-to the spool with the next write, in one transaction with the states they belong to.
+to the spool with the next write, in one transaction with the states they belong to. A verdict that changed is one of
+them, so nothing is ever sent under a verdict that the spool does not know.
 """
 
 import asyncio
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, TypeVar, assert_never
@@ -17,6 +18,8 @@ from config.celery_app import GRACE_SECONDS
 from spool.records import Attempt, Lease, Message, NewMessage, Settlement
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import Denied, Granted, Lost, RouteFact, Seat, Take
+from spool.verdicts import Verdict
+from worker.steps.beside import Beside
 from worker.tools import Tools
 
 # An outcome is worth waiting for the store: without it the batch is in doubt.
@@ -47,6 +50,7 @@ class Unwritten:
     events: tuple[bytes, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     facts: tuple[RouteFact, ...] = ()
+    verdict: Verdict | None = None
 
 
 Place = Literal["due", "lane", "parked", "held"]
@@ -61,7 +65,8 @@ class Delay:
     reason: str = ""
     #: What the event tells outside; "" = nobody is told, the message only waits for its turn.
     told: str = ""
-    #: For parked; None = longer with every round, up to `longest_seconds`.
+    #: For parked; None = longer with every round, up to `longest_seconds`. For a lane: when it is looked at again if no
+    #: turn comes before; None = only to expire.
     after_seconds: float | None = None
     longest_seconds: float = math.inf
 
@@ -76,8 +81,14 @@ class Work:
     unwritten: Unwritten = Unwritten()
     #: None while nothing keeps it from going on.
     delay: Delay | None = None
-    #: Its route and lane, once they are chosen.
+    #: The route and lane where it sends now or waits, once they are chosen.
     seat: Seat | None = None
+    #: How many recipients want a turn there; None = all who wait.
+    queued: int | None = None
+    #: Reference → updated content that was just made: it need not be read again.
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    #: Calls of functions that decide nothing, while they run.
+    beside: Beside = field(default_factory=Beside, repr=False)
     #: time.monotonic() after which no further batch is begun: the task has a time limit.
     deadline: float = math.inf
     numbers: "count[int]" = field(default_factory=lambda: count(1), repr=False)
@@ -96,12 +107,9 @@ class Work:
         known = self.unwritten
         merged = {name: known.counts.get(name, 0) + counts.get(name, 0) for name in {*known.counts, *counts}}
         latest = {attempt.number: attempt for attempt in (*known.attempts, *attempts)}
-        return dataclasses.replace(
-            self,
-            message=message,
-            unwritten=Unwritten(tuple(latest.values()), known.events + events, merged, known.facts + facts),
-            delay=delay or self.delay,
-        )
+        verdict = known.verdict if message.verdict is self.message.verdict else message.verdict
+        unwritten = Unwritten(tuple(latest.values()), known.events + events, merged, known.facts + facts, verdict)
+        return dataclasses.replace(self, message=message, unwritten=unwritten, delay=delay or self.delay)
 
     @property
     def has_unwritten(self) -> bool:
@@ -162,9 +170,11 @@ async def write(
         number=next(work.numbers),
         to=to,
         seat=work.seat if to == "lane" else None,
+        queued=work.queued if to == "lane" else None,
         after_seconds=after_seconds,
         reason=reason,
         states=work.message.states,
+        verdict=known.verdict,
         rounds=rounds,
         failures=failures,
         attempts=known.attempts,
@@ -192,6 +202,7 @@ async def intend(work: Work, take: Take, tools: Tools) -> Work | Denied:
         lease=work.lease,
         number=next(work.numbers),
         states=work.message.states,
+        verdict=known.verdict,
         attempts=known.attempts,
         events=known.events,
         counts=known.counts,

@@ -8,7 +8,8 @@ rate (null = no limit), factor, is_fallback, max_send_rate, max_24_hour_send, se
 none), daily_ended, next_slot_at, drained_at, fetched_at, quota_error, words, trouble {code, words, since,
 next_probe_at, is_account} or null, lanes [{name, share_percent, messages, recipients, paused_senders, waits_for
 (paused | trouble | daily quota | rate, or null when nothing waits), words, drained_at}]}], pauses [{scope, since,
-until (null = until resumed), why, by}], workers [{name, started_at, last_claim_at, claimed, active, draining_since}],
+until (null = until resumed), why, by}], workers [{name, started_at, last_claim_at, claimed, active, draining_since,
+rules_version, rules_trouble}],
 celery_queues {name: tasks} or null, events {kept, destinations {name: {behind, oldest_seconds, error}}}, store
 {is_safe, is_full, memory_percent, free_disk_bytes, problems}, advice [sentence], notes [sentence].
 """
@@ -21,6 +22,7 @@ from typing import Any
 from redis import asyncio as aioredis
 
 from aws_api.admin.route_words import lane_words, notes, route_words, troubles, why
+from aws_api.admin.rule_words import rule_notes
 from aws_api.admin.wording import many, span
 from config.settings import Settings
 from sending_events.records import iso
@@ -80,6 +82,11 @@ def advice(picture: Picture) -> tuple[str, ...]:
     return tuple(found)
 
 
+def all_notes(figures: Figures) -> tuple[str, ...]:
+    """What is worth saying and is no failure."""
+    return (*notes(figures), *rule_notes(figures))
+
+
 def described(picture: Picture) -> dict[str, Any]:
     """The object."""
     figures, report = picture.figures, picture.report
@@ -107,7 +114,7 @@ def described(picture: Picture) -> dict[str, Any]:
             "problems": report.problems,
         },
         "advice": advice(picture),
-        "notes": notes(figures),
+        "notes": all_notes(figures),
     }
 
 
@@ -184,6 +191,8 @@ def _worker(worker: Worker, draining: Mapping[str, int]) -> dict[str, Any]:
         "claimed": worker.claimed,
         "active": worker.active,
         "draining_since": _iso(draining.get(worker.name)),
+        "rules_version": worker.rules_version,
+        "rules_trouble": worker.rules_trouble,
     }
 
 

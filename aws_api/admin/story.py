@@ -6,10 +6,17 @@ The JSON is stable; new fields may be added:
   accepted_at, size_bytes, door, user, client_address, helo, header_message_id, sender ("" = null sender),
   lane, route, sender_key (where it waits for its turn; or ""), ahead (messages of this sender that go before it; or
   null), is_hold_wanted, rounds, failures, crashes,
-  recipients [{address, state (waiting | sending | unknown | sent | rejected | dropped | expired), ses_message_id,
-  reason, redirected_to (who got it instead; or "")}] in envelope order,
+  recipients [{address (to whom it goes), state (waiting | sending | unknown | sent | rejected | dropped | expired),
+  ses_message_id, reason, redirected_to (who got it instead; or ""), envelope_address (as accepted; "" = added by a rule
+  or a function), is_added, action (DROP | BOUNCE | MOVE_TO_JUNK | DEFAULT | BYPASS_SPAM_CHECK, or "" before that is
+  decided), rule, because, waits_for_function (or "")}] in envelope order, those added after it,
   batches [{number, recipients [address], outcome (or null), ses_message_id, started_at, ended_at (or null), code,
-  reason, redirected_to, worker}], bounce_told [address], rules [].
+  reason, redirected_to, worker}], bounce_told [address],
+  rules_version ("" = not judged), rules [{rule, actions, recipients [address], because, text (of a bounce; only of
+  rules that decided)}], parts [{recipients [address], direction, lane, route, configuration_set ("" = as the settings
+  choose), tags {name: value}, headers [name], archives [name], is_updated (by a function)}], function_calls [{rule,
+  function, mode, invocation_id, recipients [address], state (waits | answered | failed), tries, first_at, next_at (or
+  null), error, timeout_minutes, fallback}].
 Instants are ISO 8601 in UTC.
 """
 
@@ -18,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aws_api.admin.route_words import lane_words
+from aws_api.admin.verdict_story import decision_of, recipient_fields, verdict_fields
 from config.settings import Settings
 from sending_events.records import iso
 from spool import operator
@@ -94,12 +102,17 @@ def described(message: Message, around: Surroundings = NOWHERE) -> dict[str, Any
         "failures": message.failures,
         "crashes": message.crashes,
         "recipients": [
-            {"address": address, "state": state.name.lower(), **answer_of(message, index)}
+            {
+                "address": address,
+                "state": state.name.lower(),
+                **answer_of(message, index),
+                **recipient_fields(message, index),
+            }
             for index, (address, state) in enumerate(zip(message.recipients, message.states, strict=True))
         ],
         "batches": [_batch(message, attempt) for attempt in message.attempts],
         "bounce_told": [message.recipients[index] for index in sorted(message.told)],
-        "rules": [],
+        **verdict_fields(message),
     }
 
 
@@ -131,7 +144,12 @@ def answer_of(message: Message, index: int) -> dict[str, str]:
     attempt, state = deciding_attempt(message, index), message.states[index]
     is_sent = state is RecipientState.SENT
     reason = attempt.reason if attempt and not is_sent else ""
-    if state is RecipientState.DROPPED:
+    decision = decision_of(message, index)
+    if state is RecipientState.DROPPED and decision and decision.action == "DROP":
+        reason = f"dropped by rule {decision.rule}"
+    elif state is RecipientState.REJECTED and decision and decision.action == "BOUNCE":
+        reason = decision.text or f"bounced by rule {decision.rule}"
+    elif state is RecipientState.DROPPED:
         # Giving a message up ends it and says why; who was dropped before that was captured.
         is_given_up = message.place is Place.DONE and message.reason
         reason = message.reason if is_given_up else CAPTURED.format(message_id=message.message_id)

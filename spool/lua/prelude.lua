@@ -8,6 +8,7 @@
 --                         l where it waits for its turn, JSON, while it does | g recipients left of its turn, blank,
 --                         route:lane | ho the operator wants it held | kept ms that do not count for its age
 --                         pd since when a paused domain keeps it, ms
+--                         v what rules decided, JSON (verdicts.py)
 --                         ev attempts that others closed as accepted under this lease, a:<number> and a blank each
 --   {ms}:due        zset  when the sweeper nudges it (again), ms     {ms}:leased  zset  end of the lease, ms
 --   {ms}:parked     zset  when it wakes, ms                          {ms}:held    zset  since, ms
@@ -15,6 +16,7 @@
 --   {ms}:i:<day>:<3 digits>  hash  rest of a foreign id's hash -> message_id
 --   {ms}:x:<id>     string, the message was withdrawn                {ms}:happenings  stream, field d
 --   {ms}:counters   hash
+--   {ms}:flow:<id>, {ms}:flows  see flow.lua
 --   {ms}:pauses     hash  scope -> an operator's pause, JSON: until ms or 0, since ms, why, by
 --   {ms}:route:<name>, {ms}:sent:<name>  see quota.lua         {ms}:lane…, {ms}:line…  see lanes.lua
 --
@@ -30,7 +32,7 @@ local AGES, REASONS, EVENTS, COUNTERS = '{ms}:ages', '{ms}:reasons', '{ms}:happe
 local PAUSES, LANES, RELEASED = '{ms}:pauses', '{ms}:lanes', '{ms}:released'
 local SLOT_MS = 10000
 -- What listings show of a message.
-local SUMMARY = { 'm', 'at', 'p', 'r', 'why', 'until', 'l', 'g', 'ho' }
+local SUMMARY = { 'm', 'at', 'p', 'r', 'why', 'until', 'l', 'g', 'ho', 'v' }
 -- Foreign ids are found this long at least: the longest life of a message and its feedback.
 local DAY_MS, INDEX_DAYS = 86400000, 10
 

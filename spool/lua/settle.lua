@@ -5,6 +5,7 @@
 --   ms distance of the wake-up, why, set [field, value, …], att [field, JSON, …], cut [field …], ev [event …],
 --   n {counter: by}, ix [index …], sp [[id, static JSON, index, event, recipients] …]
 --   fx [fact of a route …] (facts.lua), seat for the place `lane`: parked, and in the queue of a lane
+--   wait how many recipients want a turn there; absent = all that wait
 --   take {seat, recipients, limits}: the recipients of an intent, taken together with it or not at all
 --   and for the call as a whole: keep keep_finished_ms, nudge nudge_ms, far for a wake-up that never comes.
 -- Returns for each 1 = written, 0 = the lease is lost (then only an attempt still open gets its late answer),
@@ -103,9 +104,9 @@ local function cut(op, key)
 end
 
 local function queue(op, key, at)
-  local _, recipients = string.gsub(redis.call('HGET', key, 'r'), 'w', '')
+  local _, waiting = string.gsub(redis.call('HGET', key, 'r'), 'w', '')
   enter('parked', op.i, op.ms > 0 and now + op.ms or op.far, op.why)
-  step_in(op.i, op.seat, at, recipients)
+  step_in(op.i, op.seat, at, op.wait and math.min(op.wait, waiting) or waiting)
 end
 
 local function move(op, key, at, is_unaware)

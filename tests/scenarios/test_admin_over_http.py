@@ -11,14 +11,13 @@ from aiohttp.test_utils import TestServer
 from aws_api.admin.bodies import MOST_IDS
 from aws_api.admin.door import MAX_BODY_BYTES, ROUTES
 from aws_api.app import make_app
-from aws_api.tools import Tools
 from config.redis_clients import redis_client
 from sending_events.operator_acts import OperatorAct, decoded
 from spool import keys
 from spool.assembly import open_spool
-from spool.safety import SafetyWatch
 from spool.states import Place
 from spool.store import Spool
+from tests.api_tools import tools_of
 from tests.spooled import accept, beat, settings_of, settle
 
 TOKEN = "a-token-of-tests-0123"
@@ -58,7 +57,7 @@ async def admin(redis_url: str, tmp_path) -> AsyncIterator[Admin]:
 async def an_admin(settings) -> AsyncIterator[Admin]:
     redis = redis_client(settings.redis_url)
     spool = open_spool(settings, redis=redis)
-    server = TestServer(make_app(Tools(settings, spool, redis, SafetyWatch(redis, settings))))
+    server = TestServer(make_app(tools_of(settings, redis, spool)))
     await server.start_server()
     try:
         async with aiohttp.ClientSession() as client:

@@ -35,7 +35,7 @@ def test_killing_the_supervisor_ends_its_children_and_the_next_one_goes_on() -> 
         up.wait_until(up.ledger, "the mail is sent")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_starts_ends_it_cleanly(number: signal.Signals) -> None:
     up = RunningUp()
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from spool.content import FolderContents
 from spool.records import Lease, Settlement
 from spool.states import MESSAGE_TABLE, Move, Place, RecipientState
 from spool.store import Spool
+from spool.verdicts import Verdict
 from tests.servers import RedisServer
 from tests.store.messages import ZSETS, a_message, end_lease, numbers, wake_now
 
@@ -79,8 +81,9 @@ class SpoolMachine(RuleBasedStateMachine):
         reason=REASONS,
         which=st.integers(0, 3),
         spawns=st.integers(0, 2),
+        adds=st.integers(0, 2),
     )
-    def settle(self, id_: str, move: Move | None, reason: str, which: int, spawns: int):
+    def settle(self, id_: str, move: Move | None, reason: str, which: int, spawns: int, adds: int):
         if id_ not in self.leases:
             return
         leases = self.leases[id_]
@@ -88,6 +91,7 @@ class SpoolMachine(RuleBasedStateMachine):
         to = {Move.PUT_BACK: "due", Move.PARK: "parked", Move.HOLD: "held", Move.FINISH: "done", None: None}[move]
         spawned = tuple(a_message() for _ in range(spawns))
         self.settlements += 1
+        verdict, states = self.judged(id_, adds)
         settlement = Settlement(
             lease,
             number=self.settlements,
@@ -95,7 +99,9 @@ class SpoolMachine(RuleBasedStateMachine):
             after_seconds=3600,
             reason=reason,
             spawned=spawned,
-            counts={"settled": 1},
+            counts={"settled": 1, "accepted_recipients": adds},
+            states=states,
+            verdict=verdict,
         )
         may = self.places[id_] is Place.LEASED and lease is leases[-1]
         assert self.run(self.spool.settle(settlement)) == may
@@ -108,6 +114,14 @@ class SpoolMachine(RuleBasedStateMachine):
         if move:
             self.moved(id_, move, reason)
             self.crashes[id_] = 0
+
+    def judged(self, id_: str, adds: int) -> tuple[Verdict, tuple[RecipientState, ...]]:
+        """What rules might say about the message now: so many more recipients."""
+        message = self.run(self.spool.load(id_))
+        known = message.verdict or Verdict("1")
+        more = tuple(f"tee{len(known.added) + number}@example.org" for number in range(adds))
+        message = message.judged(replace(known, added=known.added + more))
+        return message.verdict, message.states
 
     @rule(id_=messages)
     def lease_ends(self, id_: str):
@@ -186,6 +200,14 @@ class SpoolMachine(RuleBasedStateMachine):
         counters = self.run(numbers(self.spool.redis, keys.COUNTERS))
         assert counters.get("accepted_messages", 0) == len(self.places)
         assert counters.get("settled", 0) == self.written
+
+    @invariant()
+    def every_recipient_is_counted_once(self):
+        found = [message for one in self.places if (message := self.run(self.spool.load(one)))]
+        counters = self.run(numbers(self.spool.redis, keys.COUNTERS))
+        there = counters.get("accepted_recipients", 0) - counters.get("withdrawn_recipients", 0)
+        assert there == sum(len(message.states) for message in found)
+        assert all(len(message.recipients) == len(message.states) for message in found)
 
     @invariant()
     def the_hash_and_the_places_say_the_same(self):

@@ -12,6 +12,8 @@ Theory of operation
 4. The first of that order that is open (routes.py) is taken. When none is, the first is, and the mail waits there.
 5. A message that has a turn keeps the route and the lane that gave it, if they are still its to use, whatever happens
    there: it may be the probe. Without a turn it chooses as a newcomer does, by the same hash.
+6. What a rule says about a part of the message comes before all that: its lane, and its route if it is allowed for the
+   sender, open or not. A turn is for those parts whose seat it is.
 """
 
 import hashlib
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from config.settings import LanesSettings, RouteSettings, Settings
 from spool.records import Message
 from spool.sending_quota import Seat, sender_key
+from spool.verdicts import Part
 from worker.relay.header_addresses import mailboxes
 from worker.relay.hygiene import alias_of
 
@@ -39,8 +42,10 @@ _MAX_FROM_BYTES = 10_000
 _DOMAIN = re.compile(r"[^\s@,;:<>()\[\]\"\\]+")
 
 
-def seat_of(message: Message, content_head: bytes, settings: Settings, is_open: IsOpen) -> Seat | None:
-    """Where the message waits for its turn; None when no route allows its sender.
+def seat_of(
+    message: Message, content_head: bytes, settings: Settings, is_open: IsOpen, part: Part | None = None
+) -> Seat | None:
+    """Where the message, or a part of it, waits for its turn; None when no route allows its sender.
 
     `content_head` is the raw header section; `is_open` says whether mail can be given to a route now.
     """
@@ -48,12 +53,21 @@ def seat_of(message: Message, content_head: bytes, settings: Settings, is_open: 
     order = routes_for(message.message_id, message.user, from_domain, settings)
     if not order:
         return None
-    route, _, lane = message.turn_at.partition(":") if message.turn > 0 else ("", "", "")
-    if route not in order or lane not in settings.lanes.shares:
-        route = next((name for name in order if is_open(name)), order[0])
-        lane = lane_of(message, content_head, settings.lanes)
+    wanted = part.route if part and part.route in order else ""
+    lane = part.lane if part and part.lane in settings.lanes.shares else lane_of(message, content_head, settings.lanes)
+    route, _, turn_lane = message.turn_at.partition(":") if message.turn > 0 else ("", "", "")
+    has_turn = route in (order if not wanted else (wanted,)) and turn_lane in settings.lanes.shares
+    if has_turn and (message.verdict is None or turn_lane == lane):
+        lane = turn_lane
+    else:
+        route = wanted or next((name for name in order if is_open(name)), order[0])
     sender = fairness_key(message)
-    return Seat(route, lane, sender, weight_of(sender, settings.lanes), from_domain)
+    return Seat(route, lane, sender, weight_of(sender, settings.lanes), from_domain, is_fixed=bool(wanted))
+
+
+def has_turn_at(message: Message, seat: Seat) -> bool:
+    """Whether the message has a turn there."""
+    return message.turn > 0 and message.turn_at in {"", f"{seat.route}:{seat.lane}"}
 
 
 def has_other_route(message_id: str, seat: Seat, settings: Settings, is_open: IsOpen) -> bool:
@@ -62,6 +76,8 @@ def has_other_route(message_id: str, seat: Seat, settings: Settings, is_open: Is
     All that is known here is the seat. Its sender stands for the user: for mail without a user that is an address,
     which a route for certain users does not name.
     """
+    if seat.is_fixed:
+        return False
     order = routes_for(message_id, seat.sender, seat.from_domain, settings)
     return any(name != seat.route and is_open(name) for name in order)
 

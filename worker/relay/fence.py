@@ -3,8 +3,9 @@
 With `relay.fence` on, recipients that match nothing of `relay.fence_allowed` get no mail: they are captured as files
 or replaced by one address. Patterns: `user@domain`, `domain` (that one alone), `*.domain` (all below it), without
 regard to upper and lower case. SES's mailbox simulator and the address of the redirection itself always pass.
-Each captured message is one file `<data dir>/captured/<message_id>.eml` of mode 0600: complete or not there, on the
-disk before the recipients are settled, and safe to write twice.
+Each captured message is one file `<data dir>/captured/<message_id>.eml` of mode 0600, and one more, `<message_id>-…`,
+for each other content that rules or functions made for some of its recipients: complete or not there, on the disk
+before the recipients are settled, and safe to write twice.
 """
 
 import asyncio
@@ -56,11 +57,16 @@ def capture_folder(settings: Settings) -> Path:
     return settings.data.dir / "captured"
 
 
-async def capture(folder: Path, message_id: str, content: bytes, recipients: Sequence[str]) -> Path:
-    """Keeps the message with its captured recipients on top, together with those captured before. Raises TryLater."""
+async def capture(
+    folder: Path, message_id: str, content: bytes, recipients: Sequence[str], *, content_name: str = ""
+) -> Path:
+    """Keeps the message with its captured recipients on top, together with those captured before. Raises TryLater.
+
+    `content_name` tells contents of one message apart; "" = the content as accepted.
+    """
     if not is_message_id(message_id):
         raise ValueError("not a message id")
-    path = folder / f"{message_id}.eml"
+    path = folder / f"{message_id}{content_name and '-'}{content_name}.eml"
     try:
         await asyncio.to_thread(_write, path, content, recipients)
     except OSError as error:

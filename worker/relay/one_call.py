@@ -15,6 +15,7 @@ from spool.records import Attempt
 from spool.sending_quota import Denied, RouteView, Take
 from spool.states import IN_LANE, Happening
 from worker.relay.batches import Batch, judged, rewrites_headers
+from worker.relay.choice import has_turn_at
 from worker.relay.note import note, own_delay
 from worker.relay.outcomes import Outcome, Unavailable
 from worker.relay.passage import Passage, call_for, has_queue, may_rewrite, redirect_of
@@ -35,7 +36,7 @@ _AFTER_THE_PROBE_SECONDS = 1.5
 async def relayed(work: Work, batch: Batch, passage: Passage, tools: Tools) -> Work:
     """The work after one batch, or with the reason why it and the rest wait. Raises LeaseLost, StepFailed."""
     line, view = tools.lines.of(passage.seat), tools.routes.view(passage.seat.route)
-    has_turn = work.message.turn > 0
+    has_turn = has_turn_at(work.message, passage.seat)
     own = own_delay(work.message)
     if not has_turn and not own and has_queue(view, passage.seat.lane):  # the spool would say no
         return work.delayed(_TO_LANE)
@@ -111,7 +112,7 @@ async def _tried(
 async def _intended(work: Work, attempt: Attempt, take: Take, tools: Tools) -> Work | Denied:
     """Records the attempt before the call, together with the outcome of the batch before."""
     message = work.message.having(attempt.recipients, Happening.ATTEMPT_STARTED, (*work.message.attempts, attempt))
-    if message.turn:
+    if has_turn_at(message, take.seat):
         message = dataclasses.replace(message, turn=max(0, message.turn - take.recipients))
     return await intend(work.learnt(message, attempts=(attempt,)), take, tools)
 

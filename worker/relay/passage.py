@@ -1,7 +1,8 @@
-"""What all batches of a message have in common, and the call for one of them. Pure.
+"""What all batches of a part of a message have in common, and the call for one of them. Pure.
 
-The content is that of the application without the headers that are not SES's business (mime.py), mended as the
-settings say (hygiene.py), with one header of ours on top. Envelope and tags are ours.
+The content is that of the application, or what a function made of it, without the headers that are not SES's business
+(mime.py), mended as the settings say (hygiene.py), with the headers that rules add and one of ours on top. Envelope and
+tags are ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,14 @@ from config.settings import Settings
 from spool.records import Message
 from spool.sending_quota import RouteLimits, RouteView, Seat
 from spool.states import RecipientState
+from spool.verdicts import Part
+from worker.relay.added_headers import header_lines
 from worker.relay.batches import MAX_RECIPIENTS_PER_CALL, Batch, Condemned, next_batch, rewrites_headers
-from worker.relay.choice import seat_of
+from worker.relay.choice import has_turn_at, seat_of
 from worker.relay.fence import is_allowed, redirected
 from worker.relay.hygiene import alias_of, cleaned
-from worker.relay.mime import header_end, without_private_headers
+from worker.relay.mime import MAX_TAGS, header_end, without_private_headers
+from worker.relay.parts import in_message, seen_by, waiting_parts
 from worker.relay.routes import Routes
 from worker.relay.ses import SesClient
 from worker.relay.wire import Call, own_header
@@ -27,57 +31,76 @@ BATCH_HEADER = "X-Sluice-Batch"
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The way of one message through one route."""
+    """The way of one part of a message through one route."""
 
+    part: Part
     seat: Seat
     ses: SesClient
     limits: RouteLimits
     configuration_set: str
     sender: str
-    #: Without private headers.
+    #: Without private headers, with those of rules.
     content: bytes = field(repr=False)
     tags: Mapping[str, str]
     #: Waiting recipients that the fence keeps from the route.
     fenced: frozenset[int] = frozenset()
 
 
-def passage_of(message: Message, content: bytes, settings: Settings, routes: Routes) -> Passage | None:
-    """The passage of a message as it is now; None when no route allows its sender."""
-    seat = seat_of(message, content[: header_end(content)], settings, routes.takes_mail)
+def passage_of(
+    message: Message, content: bytes, settings: Settings, routes: Routes, part: Part | None = None
+) -> Passage | None:
+    """The passage of a part, by default the first that waits, as it is now; None when no route allows the sender.
+
+    `content` is that of the part.
+    """
+    part = part or next(iter(waiting_parts(message)), Part(()))
+    seat = seat_of(message, content[: header_end(content)], settings, routes.takes_mail, part)
     if seat is None:
         return None
     public, tags = without_private_headers(content)
     return Passage(
+        part=part,
         seat=seat,
         ses=routes.ses(seat.route),
         limits=routes.limits(seat.route),
-        configuration_set=routes.settings(seat.route).ses_configuration_set,
+        configuration_set=part.configuration_set or routes.settings(seat.route).ses_configuration_set,
         sender=alias_of(message.sender, settings.relay),
-        content=public,
-        tags=tags,
-        fenced=_fenced(message, settings),
+        content=header_lines(part.headers) + public if part.headers else public,
+        tags=_tags(tags, part.tags) if part.tags else tags,
+        fenced=_fenced(message, part, settings),
     )
 
 
-def _fenced(message: Message, settings: Settings) -> frozenset[int]:
+def _tags(of_application: Mapping[str, str], of_rules: Mapping[str, str]) -> Mapping[str, str]:
+    """A rule's tag stands in for one of the application; SES takes so many, and those of rules are kept."""
+    others = {name: value for name, value in of_application.items() if name not in of_rules}
+    return dict([*of_rules.items(), *others.items()][:MAX_TAGS])
+
+
+def _fenced(message: Message, part: Part, settings: Settings) -> frozenset[int]:
     if settings.relay.fence == "off":
         return frozenset()
-    waiting = message.indexes(RecipientState.WAITING)
+    waiting = set(message.indexes(RecipientState.WAITING)).intersection(part.recipients)
     return frozenset(index for index in waiting if not is_allowed(message.recipients[index], settings.relay))
 
 
 def next_step(message: Message, passage: Passage, routes: Routes) -> Batch | Condemned | None:
-    """What follows for the recipients that wait and may be sent to now. Nobody shares a batch with fenced ones."""
-    left_out = paused_recipients(message, routes.paused_domains)
+    """What follows for the recipients of the part that wait and may be sent to now.
+
+    Nobody shares a batch with fenced ones.
+    """
+    part = passage.part
+    seen = seen_by(message, part)
+    left_out = paused_recipients(seen, routes.paused_domains)
     at_most = routes.view(passage.seat.route).batch_limit(passage.seat.lane)
-    if message.turn:
+    if has_turn_at(message, passage.seat):
         at_most = min(at_most, message.turn)
     if not passage.fenced:
-        return next_batch(message, at_most, left_out)
-    allowed = frozenset(range(len(message.recipients))) - passage.fenced
-    return next_batch(message, at_most, left_out | passage.fenced) or next_batch(
-        message, MAX_RECIPIENTS_PER_CALL, left_out | allowed
-    )
+        return in_message(next_batch(seen, at_most, left_out), message, part)
+    fenced = frozenset(place for place, index in enumerate(part.recipients) if index in passage.fenced)
+    allowed = frozenset(range(len(part.recipients))) - fenced
+    step = next_batch(seen, at_most, left_out | fenced) or next_batch(seen, MAX_RECIPIENTS_PER_CALL, left_out | allowed)
+    return in_message(step, message, part)
 
 
 def paused_recipients(message: Message, domains: AbstractSet[str]) -> frozenset[int]:

@@ -1,28 +1,36 @@
 """The step that sends: what waits goes out in batches, one call each, each call between an intent and an outcome.
 
 Theory of operation
-1. The message gets its passage: seat (route and lane), content, tags. Recipients that the fence keeps are captured.
+1. Each part of the message (parts.py; without rules there is one) gets its passage: seat (route and lane), content,
+   tags. Recipients that the fence keeps are captured. What follows is done for one part after the other: a part that
+   has to wait stops only those that would wait for the same.
 2. batches.py says which recipients the next call is for, or which are refused without one.
 3. For each batch (one_call.py): the attempt is written together with its tokens (intent), SES is called once, the
    outcome is noted. The note of one batch travels with the intent of the next, the last one with the end of the
    message: always before anything else is sent for this message, and before waiting for a slot or for tokens.
 4. An intent that the route denies is not written, and the message goes to its lane; the gate brings it back.
-5. After Throttled or Unavailable the rest of the message waits as well: SES said it about the account.
+5. After Throttled or Unavailable the rest of the message waits as well, but for parts that take another route: SES
+   said it about the account. Where parts wait for different things the message makes one move (delays.py).
 6. A crash between intent and outcome leaves an attempt without outcome; the next holder's load step settles it.
 Invariant: at most one batch of a message is in doubt for each lost call, and no recipient is in two batches at once.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 
 from sending_events.records import EventRecord
-from spool.states import HELD_BY_OPERATOR, NO_ROUTE, PAUSED_DOMAIN, Happening, RecipientState
+from spool.sending_quota import Seat
+from spool.states import NO_ROUTE, PAUSED_DOMAIN, Happening, RecipientState
+from spool.verdicts import Part
 from worker.relay.batches import Condemned
 from worker.relay.choice import lane_header
+from worker.relay.delays import Wait, merged
 from worker.relay.fence import capture, capture_folder
 from worker.relay.mime import header_end
 from worker.relay.note import note_condemned
 from worker.relay.one_call import kept, relayed
+from worker.relay.parts import waiting_parts
 from worker.relay.passage import Passage, next_step, passage_of, paused_recipients
 from worker.tools import Tools
 from worker.work import Continue, Delay, LeaseLost, StepFailed, Stop, Work, age_seconds
@@ -37,36 +45,101 @@ _SHOWN_LANE = 32
 
 
 async def relay(work: Work, tools: Tools) -> Continue | Stop:
-    """Sends what can be sent now. Raises LeaseLost, StepFailed, CaptureFailed."""
-    if RecipientState.WAITING not in work.message.states:
+    """Sends what can be sent now. Raises LeaseLost, StepFailed."""
+    if work.delay is not None or RecipientState.WAITING not in work.message.states:
+        return Continue(work)  # in the first case it is given back
+    waits: list[Wait] = []
+    for part in waiting_parts(work.message):
+        work = dataclasses.replace(work, delay=None)
+        try:
+            work = await _part_relayed(work, part, waits, tools)
+        except (LeaseLost, StepFailed):
+            raise
+        except Exception as error:  # what the parts before have learnt must not be forgotten
+            raise StepFailed(work) from error
+        if work.delay is not None:
+            waits.append(Wait(work.delay, work.seat, _waiting_of(work, part)))
+            if work.delay.to == "due":
+                break
+    if not waits:
         return Continue(work)
-    if work.message.is_hold_wanted:
-        return Continue(work.delayed(Delay("due", HELD_BY_OPERATOR)))  # the spool holds what is moved
-    passage = passage_of(work.message, work.content, tools.settings, tools.routes)
+    wait = merged(waits, lambda delay: parked_seconds(work, delay, tools), lambda seat: _rank(seat, tools))
+    is_whole = len(waits) == 1 and work.message.verdict is None
+    queued = None if is_whole else wait.recipients
+    return Continue(dataclasses.replace(work, delay=wait.delay, seat=wait.seat or work.seat, queued=queued))
+
+
+async def _part_relayed(work: Work, part: Part, waits: Sequence[Wait], tools: Tools) -> Work:
+    """The work after what can be sent now of one part; its delay says why the rest of it waits."""
+    content = await _content_of(work, part, tools)
+    passage = passage_of(work.message, content, tools.settings, tools.routes, part)
     if passage is None:
-        return Continue(work.delayed(Delay("held", NO_ROUTE)))
+        return work.delayed(Delay("held", NO_ROUTE))
     work = dataclasses.replace(work, seat=passage.seat)
-    _tell_unknown_lane(work, tools)
+    if before := _same_wait(waits, passage.seat):
+        return work.delayed(dataclasses.replace(before, told=""))
+    _tell_unknown_places(content, passage, tools)
     if passage.fenced and tools.settings.relay.fence == "capture":
-        work = await _captured(work, sorted(passage.fenced), tools)
+        work = await _captured(work, passage, tools)
     work = await _sent(work, passage, tools)
-    while work.delay is None and RecipientState.WAITING in work.message.states:
+    while work.delay is None and _has_waiting(work, part):
         if await _is_still_paused(work, passage, tools):
-            work = work.delayed(_until_resumed(work, tools))
+            work = work.delayed(_until_resumed(work, part, tools))
         else:
             work = await _sent(work, passage, tools)
-    return Continue(work)
+    return work
 
 
-def _tell_unknown_lane(work: Work, tools: Tools) -> None:
-    """An application that misspells its lane is told nowhere else."""
-    lanes = tools.settings.lanes
-    wanted = lane_header(work.content[: header_end(work.content)]) if lanes.header else None
-    if wanted is None or wanted in lanes.shares:
-        return
-    name = wanted[:_SHOWN_LANE]
-    if tools.repeats.is_due(f"lane.unknown {name}", tools.now_ms()):
-        tools.log.warning("lane.unknown", wanted=name, used=lanes.default)
+def _has_waiting(work: Work, part: Part) -> bool:
+    """Whether somebody of the part waits."""
+    return any(work.message.states[index] is RecipientState.WAITING for index in part.recipients)
+
+
+def _waiting_of(work: Work, part: Part) -> int:
+    return sum(work.message.states[index] is RecipientState.WAITING for index in part.recipients)
+
+
+async def _content_of(work: Work, part: Part, tools: Tools) -> bytes:
+    if not part.content_ref:
+        return work.content
+    known = work.contents.get(part.content_ref)
+    return known if known is not None else await tools.spool.contents.get(part.content_ref)
+
+
+def _same_wait(waits: Sequence[Wait], seat: Seat) -> Delay | None:
+    """Why a part with this seat waits as well, by what parts before it met."""
+    for wait in waits:
+        if wait.seat is None or wait.seat.route != seat.route or wait.delay.reason == PAUSED_DOMAIN:
+            continue
+        is_turn_only = wait.delay.to == "lane" and not wait.delay.told
+        if not is_turn_only or wait.seat.lane == seat.lane:
+            return wait.delay
+    return None
+
+
+def _rank(seat: Seat, tools: Tools) -> tuple[bool, int]:
+    """An open route first, then the lanes in their order."""
+    return not tools.routes.is_open(seat.route), list(tools.settings.lanes.shares).index(seat.lane)
+
+
+def parked_seconds(work: Work, delay: Delay, tools: Tools) -> float:
+    """How long a parked delay lasts; one that grows with every round would be in its next."""
+    if delay.after_seconds is not None:
+        return delay.after_seconds
+    return min(delay.longest_seconds, tools.backoff.delay_seconds(work.message.rounds + 1, tools.chance()))
+
+
+def _tell_unknown_places(content: bytes, passage: Passage, tools: Tools) -> None:
+    """An application, or a rule, that misspells its lane is told nowhere else."""
+    lanes, part = tools.settings.lanes, passage.part
+    wanted = lane_header(content[: header_end(content)]) if lanes.header else None
+    for lane in (part.lane, wanted or ""):
+        name = lane[:_SHOWN_LANE]
+        if name and lane not in lanes.shares and tools.repeats.is_due(f"lane.unknown {name}", tools.now_ms()):
+            tools.log.warning("lane.unknown", wanted=name, used=passage.seat.lane)
+    route = part.route[:_SHOWN_LANE]
+    if route and not passage.seat.is_fixed and tools.repeats.is_due(f"rule.route {route}", tools.now_ms()):
+        tools.log.warning("route.not_for_rule", wanted=route, used=passage.seat.route)
 
 
 async def _sent(work: Work, passage: Passage, tools: Tools) -> Work:
@@ -86,11 +159,14 @@ async def _sent(work: Work, passage: Passage, tools: Tools) -> Work:
     return work
 
 
-async def _captured(work: Work, fenced: Sequence[int], tools: Tools) -> Work:
+async def _captured(work: Work, passage: Passage, tools: Tools) -> Work:
     """The fenced recipients get no mail; what they would have got is kept as a file first."""
-    message, recipients = work.message, tuple(fenced)
+    message, recipients, part = work.message, tuple(sorted(passage.fenced)), passage.part
     addresses = [message.recipients[index] for index in recipients]
-    await capture(capture_folder(tools.settings), message.message_id, work.content, addresses)
+    is_changed = part.headers or part.content_ref
+    content = passage.content if is_changed else work.content
+    name = hashlib.blake2b(content, digest_size=4).hexdigest() if is_changed else ""
+    await capture(capture_folder(tools.settings), message.message_id, content, addresses, content_name=name)
     tools.log.info("recipient.captured", recipients=len(recipients))
     event = EventRecord("dropped", message.message_id, tools.now_ms(), recipients, reason=_CAPTURED)
     return work.learnt(
@@ -110,11 +186,11 @@ async def _is_still_paused(work: Work, passage: Passage, tools: Tools) -> bool:
     return next_step(work.message, passage, tools.routes) is None
 
 
-def _until_resumed(work: Work, tools: Tools) -> Delay:
+def _until_resumed(work: Work, part: Part, tools: Tools) -> Delay:
     """Only recipients of paused domains are left: until the first pause ends, but no longer than is good to look."""
     message, pauses = work.message, tools.routes.domain_pauses
-    waiting = message.indexes(RecipientState.WAITING)
-    paused = paused_recipients(message, tools.routes.paused_domains).intersection(waiting)
+    waiting = set(message.indexes(RecipientState.WAITING)).intersection(part.recipients)
+    paused = paused_recipients(message, tools.routes.paused_domains) & waiting
     ends = {pauses[message.recipients[index].rpartition("@")[2].lower()] for index in paused} - {0}
     after_seconds = _PAUSE_LOOK_SECONDS * (0.75 + tools.chance() / 4)
     if ends:

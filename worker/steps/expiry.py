@@ -2,7 +2,8 @@
 
 Nobody expires for what an operator has to mend or has ordered: while the account of the route is in trouble, or while
 the mail is paused (unless relay.expire_while_paused). And the time of holds, pauses and troubles, which the spool
-counts, does not make a message older (age_seconds).
+counts, does not make a message older (age_seconds). Nor does anybody expire about whom a function has still to decide:
+its fallback does that first (judge.py).
 """
 
 from collections.abc import Iterable
@@ -26,7 +27,8 @@ async def expire(work: Work, tools: Tools) -> Work:
         return work
     if _is_account_to_blame(work, tools):
         return work
-    too_old = work.message.indexes(RecipientState.WAITING)
+    undecided = work.message.verdict.undecided if work.message.verdict else frozenset[int]()
+    too_old = tuple(index for index in work.message.indexes(RecipientState.WAITING) if index not in undecided)
     if not tools.settings.relay.expire_while_paused:
         pauses = await tools.spool.read_pauses()
         if is_paused(work.message, pauses, tools.now_ms()):

@@ -1,15 +1,21 @@
 """Last step: the end of the message, or where it waits for what. Also what happens when a step failed.
 
 What still waits goes where its delay says: due (the worker stops), to its lane (the route decides when), parked (by
-itself, longer with every round), held (an operator decides). When nobody waits but recipients whose call ended without
-an answer, the message waits for SES's own event of that call, or is held.
+itself, longer with every round, or until a function is asked again), held (an operator decides). Where several of these
+hold, relay/delays.py makes one move of them. When nobody waits but recipients whose call ended without an answer, the
+message waits for SES's own event of that call, or is held. When all have their end but an async function was not asked
+yet, the message waits for that.
 """
 
 from typing import Literal
 
 from config.errors import TryLater
 from sending_events.records import EventRecord
-from spool.states import AWAITS_EVENT, IN_DOUBT, IN_LANE, RecipientState
+from spool.states import AWAITS_EVENT, AWAITS_FUNCTION, IN_DOUBT, IN_LANE, RecipientState
+from worker.relay.delays import Wait, merged
+from worker.relay.relay import parked_seconds
+from worker.steps import tries
+from worker.steps.aside import join_aside
 from worker.steps.doubts import seconds_until_settled
 from worker.tools import Tools
 from worker.work import Delay, LeaseLost, Stop, Work, age_seconds, write
@@ -18,16 +24,44 @@ from worker.work import Delay, LeaseLost, Stop, Work, age_seconds, write
 async def finish(work: Work, tools: Tools) -> Stop:
     """Writes what is left and moves the message. Raises LeaseLost."""
     tools.failpoints.reached("relay.after_outcome")
-    if RecipientState.WAITING in work.message.states:
+    is_waiting = RecipientState.WAITING in work.message.states
+    work = await join_aside(work, tools, is_done=not is_waiting)
+    until_asked = _until_asked(work, tools)
+    if is_waiting:
+        work = _with_function(work, until_asked, tools)
         assert work.delay is not None, "the relay says why somebody waits"
         return await _MOVES[work.delay.to](work, work.delay, tools)
     if RecipientState.UNKNOWN in work.message.states:
-        return await _in_doubt(work, tools)
+        return await _in_doubt(work, until_asked, tools)
+    if until_asked:
+        return await _park(work, until_asked, tools)
     await write(work.learnt(work.message, finished_messages=1), tools, to="done")
     tools.failpoints.reached("finish.after_settle")
     await tools.spool.forget_content(work.message)
     tools.log.info("message.finished", recipients=len(work.message.recipients))
     return Stop("done")
+
+
+def _until_asked(work: Work, tools: Tools) -> Delay | None:
+    """Until a function is asked next; None when none has to be. No later than its recipients grow too old."""
+    calls = tries.waiting(work.message.verdict)
+    if not calls:
+        return None
+    after_seconds = (min(call.next_at_ms for call in calls) - tools.now_ms()) / 1000
+    if any(call.mode == "sync" for call in calls):
+        left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools) + 0.5
+        after_seconds = min(after_seconds, left_seconds) if left_seconds > 0 else after_seconds
+    return Delay("parked", AWAITS_FUNCTION, after_seconds=max(0.0, after_seconds))
+
+
+def _with_function(work: Work, until_asked: Delay | None, tools: Tools) -> Work:
+    """The delay of the relay and that of a function as one."""
+    if until_asked is None:
+        return work
+    if work.delay is None:
+        return work.delayed(until_asked)
+    waits = [Wait(work.delay, work.seat, work.queued or 0), Wait(until_asked)]
+    return work.delayed(merged(waits, lambda delay: parked_seconds(work, delay, tools), lambda _: (False, 0)).delay)
 
 
 async def _put_back(work: Work, _: Delay, tools: Tools) -> Stop:
@@ -38,8 +72,9 @@ async def _put_back(work: Work, _: Delay, tools: Tools) -> Stop:
 async def _queue(work: Work, delay: Delay, tools: Tools) -> Stop:
     """To its lane; it wakes by itself only to expire, and never again once it was spared that."""
     left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools)
+    looks = [one for one in (left_seconds + 0.5, delay.after_seconds) if one is not None and one > 0]
     work = _deferred(work, delay, tools, 0)
-    await write(work, tools, to="lane", after_seconds=max(0.0, left_seconds + 0.5), reason=IN_LANE)
+    await write(work, tools, to="lane", after_seconds=min(looks, default=0.0), reason=IN_LANE)
     tools.gate_wanted.set()
     if delay.told:
         waiting = len(work.message.indexes(RecipientState.WAITING))
@@ -69,14 +104,17 @@ async def _hold(work: Work, delay: Delay, tools: Tools) -> Stop:
     return Stop("held")
 
 
+_HELD_IN_DOUBT = Delay("held", IN_DOUBT)
 _MOVES = {"due": _put_back, "lane": _queue, "parked": _park, "held": _hold}
 
 
-async def _in_doubt(work: Work, tools: Tools) -> Stop:
+async def _in_doubt(work: Work, until_asked: Delay | None, tools: Tools) -> Stop:
     """Nobody waits but those who may have the message already."""
     if tools.settings.unknown_policy != "confirm":
-        return await _hold(work, Delay("held", IN_DOUBT), tools)
+        return await (_park(work, until_asked, tools) if until_asked else _hold(work, _HELD_IN_DOUBT, tools))
     after_seconds = seconds_until_settled(work.message, tools)
+    if until_asked and until_asked.after_seconds is not None:
+        after_seconds = min(after_seconds, until_asked.after_seconds)
     await write(work, tools, to="parked", after_seconds=after_seconds, reason=AWAITS_EVENT)
     tools.log.info("message.parked", reason=AWAITS_EVENT, seconds=round(after_seconds, 1))
     return Stop("parked")

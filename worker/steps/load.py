@@ -12,6 +12,7 @@ from spool.records import Attempt
 from spool.states import RecipientState
 from worker.relay.note import note, outcome_of
 from worker.relay.outcomes import Accepted, Outcome, Unknown
+from worker.steps import tries
 from worker.steps.doubts import settle_doubts
 from worker.steps.expiry import expire
 from worker.steps.tell import untold_failures
@@ -30,7 +31,7 @@ async def load(work: Work, tools: Tools) -> Continue | Stop:
     work = await expire(work, tools)
     if left_behind:
         work = await write(work, tools)
-    if RecipientState.WAITING not in work.message.states:
+    if RecipientState.WAITING not in work.message.states and not tries.waiting(work.message.verdict):
         if untold_failures(work.message):  # with the headers of the original, if they can be had
             with suppress(ContentUnavailable):
                 work = dataclasses.replace(work, content=await tools.spool.content_of(work.message))

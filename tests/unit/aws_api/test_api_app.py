@@ -8,11 +8,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from aws_api.app import make_app
-from aws_api.tools import Tools
 from config.redis_clients import redis_client
 from config.settings import Settings
-from spool.assembly import open_spool
-from spool.safety import SafetyWatch
+from tests.api_tools import tools_of
 
 
 @pytest.fixture
@@ -20,7 +18,7 @@ async def door(tmp_path: Path) -> AsyncIterator[str]:
     """The application without any server of the spool; its URL."""
     settings = Settings(data={"dir": tmp_path}, redis={"url": f"unix://{tmp_path}/none.sock"})
     redis = redis_client(settings.redis_url)
-    tools = Tools(settings, open_spool(settings, redis=redis), redis, SafetyWatch(redis, settings))
+    tools = tools_of(settings, redis)
     server = TestServer(make_app(tools))
     await server.start_server()
     try:
@@ -65,7 +63,7 @@ async def test_a_server_that_accepts_and_never_answers_does_not_hang_the_door(tm
     port = listener.sockets[0].getsockname()[1]
     settings = Settings(data={"dir": tmp_path}, redis={"url": f"redis://127.0.0.1:{port}"})
     redis = redis_client(settings.redis_url, answer_seconds=60)
-    tools = Tools(settings, open_spool(settings, redis=redis), redis, SafetyWatch(redis, settings))
+    tools = tools_of(settings, redis)
     server = TestServer(make_app(tools))
     await server.start_server()
     try:

@@ -33,6 +33,7 @@ COMMANDS = (
     "environment",
     "settings",
     "user",
+    "key",
 )
 
 

@@ -1,5 +1,6 @@
 """Event records: the short form and its inverse, and the shape in which they are told outside."""
 
+import dataclasses
 from datetime import UTC, datetime
 
 import orjson
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sending_events.records import EVENT_TYPES, EventRecord, UnreadableEvent, iso, rendered, rendered_line
 from spool.records import Message
 from spool.states import Place, RecipientState
+from spool.verdicts import Verdict
 
 AT_MS = 1_700_000_000_123
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -51,6 +53,10 @@ def a_message(recipients: int = 3, **changes: object) -> Message:
         reason=TEXT,
         attempt=st.integers(0, 1000),
         next_at_ms=st.integers(0, 2**52),
+        rule=TEXT.filter(bool),
+        action=TEXT,
+        direction=st.sampled_from(["", "INBOUND", "OUTBOUND"]),
+        version=TEXT,
     )
 )
 def test_decode_is_the_inverse_of_encode(record):
@@ -119,6 +125,59 @@ def test_an_accepted_event_names_all_recipients_and_our_id():
     assert event["mail"]["messageId"] == "ours"
     assert event["mail"]["timestamp"] == "2020-09-13T12:26:40.000Z"
     assert event["accepted"] == {"timestamp": iso(AT_MS), "recipients": ["user0@example.net", "user1@example.net"]}
+
+
+def test_an_accepted_event_names_whom_the_application_wrote_to_and_all_others_whom_the_mail_goes_to():
+    message = a_message(2).judged(Verdict("1", added=("tee@example.org",), replaced={0: "new@example.org"}))
+    now = ["new@example.org", "user1@example.net", "tee@example.org"]
+    told = {kind: rendered(EventRecord(kind, "ours", AT_MS), message, "1-0") for kind in ("accepted", "held")}
+    assert told["accepted"]["accepted"]["recipients"] == ["user0@example.net", "user1@example.net"]
+    assert told["held"]["held"]["recipients"] == told["held"]["mail"]["destination"] == now
+
+
+def test_an_event_of_a_rule_tells_its_name_its_kind_and_what_it_did():
+    record = EventRecord(
+        "rule_applied", "ours", AT_MS, (1,), reason="sender app@example.com",
+        rule="disclaimer", action="DEFAULT", direction="OUTBOUND", version="c0ffee",
+    )  # fmt: skip
+    event = rendered(record, a_message(), "1-0")
+    assert event["eventType"] == "sluice:RuleApplied"
+    assert event["mail"]["messageId"] == "ours"
+    assert event["ruleApplied"] == {
+        "timestamp": iso(AT_MS),
+        "recipients": ["user1@example.net"],
+        "ruleName": "disclaimer",
+        "ruleType": "OUTBOUND_RULE",
+        "ruleActions": "DEFAULT",
+        "version": "c0ffee",
+        "reason": "sender app@example.com",
+    }
+    inbound = rendered(dataclasses.replace(record, direction="INBOUND"), a_message(), "1-0")
+    assert inbound["ruleApplied"]["ruleType"] == "INBOUND_RULE"
+
+
+def test_a_bounced_event_tells_the_text_of_the_bounce():
+    record = EventRecord("bounced", "ours", AT_MS, (0,), reason="No such service", rule="closed", action="BOUNCE")
+    event = rendered(record, a_message(), "1-0")
+    assert event["eventType"] == "sluice:Bounced"
+    assert event["bounced"] == {
+        "timestamp": iso(AT_MS),
+        "recipients": ["user0@example.net"],
+        "ruleName": "closed",
+        "ruleActions": "BOUNCE",
+        "reason": "No such service",
+    }
+
+
+def test_an_event_without_a_rule_is_as_short_as_ever():
+    assert orjson.loads(EventRecord("send", "ours", AT_MS, (0,)).encode()).keys() == {"k", "id", "at", "r"}
+    assert "ruleName" not in rendered(EventRecord("held", "ours", AT_MS), a_message(), "1-0")["held"]
+
+
+def test_names_of_rules_that_are_no_proper_text_do_not_stop_the_event():
+    record = EventRecord("rule_applied", "ours", AT_MS, (0,), reason="fine", rule="bad \udcff", action="\udc80")
+    decoded = EventRecord.decode(record.encode())
+    assert (decoded.rule, decoded.action, decoded.reason) == ("bad \\udcff", "\\udc80", "fine")
 
 
 def test_a_deferred_event_tells_when_the_next_attempt_is():

@@ -11,7 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from config.aws_clients import aws_session, s3_opener
 from spool.bucket_contents import BucketContents
-from spool.content import ContentMissing, ContentStore, ContentUnavailable, FolderContents
+from spool.content import STREAM_BYTES, ContentMissing, ContentStore, ContentUnavailable, FolderContents
 from spool.records import new_message_id
 
 
@@ -60,6 +60,33 @@ async def test_a_content_comes_back_byte_for_byte(contents: ContentStore):
     reference = await contents.put(message_id, content)
     assert await contents.get(reference) == content
     assert message_id in reference
+
+
+async def test_a_stream_brings_the_same_bytes_in_pieces(contents: ContentStore):
+    message_id, content = new_message_id(), os.urandom(2 * STREAM_BYTES + 1)
+    reference = await contents.put(message_id, content)
+    assert reference == contents.reference_of(message_id)
+    pieces = [piece async for piece in contents.stream(reference)]
+    assert b"".join(pieces) == content
+    assert max(map(len, pieces)) <= STREAM_BYTES
+    empty = await contents.put(message_id, b"")
+    assert [piece async for piece in contents.stream(empty)] == []
+
+
+async def test_a_stream_of_what_is_not_there_says_so_at_once(contents: ContentStore):
+    with pytest.raises(ContentMissing):
+        await anext(contents.stream(contents.reference_of(new_message_id())))
+
+
+async def test_a_stream_that_cannot_be_read_is_unavailable(tmp_path: Path):
+    folder = FolderContents(tmp_path)
+    reference = await folder.put("a", b"x")
+    path = the_file(tmp_path, "a")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ContentUnavailable) as caught:
+        await anext(folder.stream(reference))
+    assert not isinstance(caught.value, ContentMissing)
 
 
 async def test_a_second_put_replaces_the_first(contents: ContentStore):

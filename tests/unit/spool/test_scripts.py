@@ -12,7 +12,7 @@ from spool import scripts
 from spool.scripts import Script, StoreFull, StoreUnavailable, translated
 
 FOLDER = Path(spool.__file__).parent / "lua"
-PARTS = {"prelude", "lanes", "places", "quota", "facts"}
+PARTS = {"prelude", "lanes", "places", "quota", "facts", "flow"}
 ALL = {value.name: value for value in vars(scripts).values() if isinstance(value, Script)}
 
 

@@ -17,6 +17,9 @@ from worker.relay.retry import Backoff
 from worker.relay.routes import Routes
 from worker.relay.wire import Call
 from worker.room import Room
+from worker.rules.keeper import RuleKeeper
+from worker.rules.patterns import parse_pattern
+from worker.rules.records import Change, Disposal, Function, Rule, RuleSet
 from worker.tools import Tools
 from worker.work import Work
 
@@ -39,6 +42,7 @@ class RememberingSpool:
         self.errors: list[Exception] = []
         self.has_lease = True
         self.forgotten: list[str] = []
+        self.contents = Contents()
         self._content = content
 
     async def settle(self, settlement: Settlement) -> bool:
@@ -68,6 +72,11 @@ class RememberingSpool:
     async def forget_content(self, message: Message) -> None:
         self.forgotten.append(message.message_id)
 
+    async def update_content(self, message_id: str, content: bytes) -> str:
+        reference = f"file:{message_id}-u{len(self.contents.kept):08x}"
+        self.contents.kept[reference] = content
+        return reference
+
 
 class AnsweringSes:
     """Gives the outcomes of a list, in order, and remembers the calls."""
@@ -80,6 +89,62 @@ class AnsweringSes:
     async def send(self, call: Call, may_send) -> Outcome:
         self.calls.append(call)
         return self.outcomes.pop(0)
+
+
+class AnsweringFunctions:
+    """Gives the answers of a list, in order (an exception is raised), and remembers the calls."""
+
+    def __init__(self, *answers: bytes | Exception) -> None:
+        self.answers = list(answers)
+        self.calls: list[tuple[str, bytes, str]] = []
+
+    async def invoke(self, function: Function, *, rule: str, payload: bytes, invocation_id: str) -> bytes:
+        self.calls.append((rule, payload, invocation_id))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class RememberingFlow:
+    """Remembers which runs were opened, and hands out the contents that functions are said to have put."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, bool]] = []
+        self.ended: list[str] = []
+        self.put: dict[str, bytes] = {}
+
+    async def begin(
+        self, message: Message, content: bytes, *, invocation_id: str, seconds: float, is_sync: bool
+    ) -> None:
+        self.begun.append((invocation_id, is_sync))
+
+    async def end(self, message_id: str, invocation_id: str) -> bytes | None:
+        self.ended.append(invocation_id)
+        return self.put.pop(invocation_id, None)
+
+
+class Contents:
+    """Updated contents by their reference."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def get(self, reference: str) -> bytes:
+        return self.kept[reference]
+
+
+class Rules:
+    """A rule set that is given and not read."""
+
+    def __init__(self, *rules: Rule, version: str = "0123456789ab") -> None:
+        self.current = RuleSet(version, tuple(rules))
+
+
+def rule(name: str, disposal: Disposal | None = None, *changes: Change, number: int = 0, **fields) -> Rule:
+    recipients = tuple(parse_pattern(text) for text in fields.pop("recipients", ()))
+    directions = fields.pop("directions", ())
+    return Rule(number, name, directions, recipients=recipients, disposal=disposal, changes=changes, **fields)
 
 
 def message(recipients: int = 3, **fields) -> Message:
@@ -128,6 +193,9 @@ def stand(ses: AnsweringSes | None = None, spool: RememberingSpool | None = None
         worker="this-worker",
         backoff=Backoff(checked.relay.retry_first_seconds, checked.relay.retry_max_seconds),
         content_room=Room(1_000_000),
+        rules=RuleKeeper(checked),
+        functions=AnsweringFunctions(),
+        flow=RememberingFlow(),
         now_ms=lambda: NOW_MS,
         chance=lambda: 0.5,
     )

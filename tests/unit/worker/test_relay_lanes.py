@@ -9,7 +9,6 @@ from structlog.testing import capture_logs
 from sending_events.records import EventRecord
 from spool.sending_quota import Denied, Gate, LaneView, Pause, RouteView
 from spool.states import (
-    HELD_BY_OPERATOR,
     IN_LANE,
     NO_ROUTE,
     PAUSED_DOMAIN,
@@ -242,13 +241,6 @@ async def test_a_sender_without_a_route_is_held_with_that_reason():
     assert verdict.work.delay == Delay("held", NO_ROUTE)
     assert await finish(verdict.work, tools) == Stop("held")
     assert (tools.spool.settlements[-1].to, tools.spool.settlements[-1].reason) == ("held", NO_ROUTE)
-
-
-async def test_a_message_that_the_operator_wants_held_is_not_sent():
-    tools = stand(AnsweringSes())
-    verdict = await relay(work(tools, message(is_hold_wanted=True)), tools)
-    assert verdict.work.delay == Delay("due", HELD_BY_OPERATOR)  # the spool puts what is moved into held
-    assert await finish(verdict.work, tools) == Stop("due")
 
 
 async def test_recipients_of_a_paused_domain_wait_and_the_others_go():

@@ -1,0 +1,64 @@
+"""What the workers say about their rules, in words: for `queue`, /healthz and /admin/. Pure."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from aws_api.admin.wording import many
+from spool.figures import Figures
+
+#: Workers that are named in a sentence; all of them are in the figures.
+_SHOWN_WORKERS = 5
+
+
+def versions(figures: Figures) -> Mapping[str, tuple[str, ...]]:
+    """Version of the rules → the workers that judge by it; "" = by none."""
+    found: dict[str, tuple[str, ...]] = {}
+    for worker in figures.workers:
+        found[worker.rules_version] = (*found.get(worker.rules_version, ()), worker.name)
+    return found
+
+
+def rule_notes(figures: Figures, *, is_public: bool = False) -> tuple[str, ...]:
+    """A sentence with what to do for every mistake that workers found, and for workers that do not agree.
+
+    `is_public`: nobody knows who reads it, so addresses that a mistake quotes are left out.
+    """
+    found = (*_troubles(figures), *_differences(figures))
+    return tuple(without_addresses(one) for one in found) if is_public else found
+
+
+def without_addresses(text: str) -> str:
+    """The text with `…` for everything that looks like an address."""
+    return re.sub(r"[^\s\"'<>,;]*@[^\s\"'<>,;]*", "…", text)
+
+
+def _troubles(figures: Figures) -> Iterator[str]:
+    troubled: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for worker in figures.workers:
+        if worker.rules_trouble:
+            troubled[worker.rules_trouble, worker.rules_version].append(worker.name)
+    for (trouble, version), names in troubled.items():
+        goes_on = "goes on" if len(names) == 1 else "go on"
+        yield (
+            f"Rules: {_workers(names)} {goes_on} with {version_words(version)}, because the file cannot be used: "
+            f"{trouble}. Put it right; mailsluice rules check tells all mistakes."
+        )
+
+
+def _differences(figures: Figures) -> Iterator[str]:
+    found = versions(figures)
+    if len(found) > 1:
+        told = "; ".join(f"{_workers(names)} by {version_words(version)}" for version, names in found.items())
+        yield f"Rules: the workers do not judge by the same ones: {told}. Give all of them the same file."
+
+
+def version_words(version: str) -> str:
+    """`version 1f2e3d4c5b6a`."""
+    return f"version {version}" if version else "no rules"
+
+
+def _workers(names: tuple[str, ...] | list[str]) -> str:
+    if len(names) > _SHOWN_WORKERS:
+        return f"{', '.join(names[:_SHOWN_WORKERS])} and {many(len(names) - _SHOWN_WORKERS, 'other worker')}"
+    return ", ".join(names)

@@ -1,0 +1,1 @@
+"""Amazon WorkMail's message-flow API: functions read a message and put back what it shall become."""

@@ -1,0 +1,94 @@
+"""The header section of a message as fields, and values in the form in which two of them can be compared.
+
+The section ends at the first empty line, or at the first line that is neither a field nor the continuation of one:
+the email package of Python and our SMTP door read it so too. Never raises; reads no further than it is told to.
+"""
+
+import base64
+import binascii
+import quopri
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# No name begins like the line between two parts.
+_FIELD = re.compile(rb"(?!--)([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?:\r\n|\Z)")
+_WORDS = re.compile(rb"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=(?:\s++=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=)*+")
+_WORD = re.compile(rb"=\?([^?\s]++)\?([bBqQ])\?([^?\s]*+)\?=")
+_BLANKS = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSection:
+    """Fields in their order; `values` by lower-case name, folded as they were written."""
+
+    values: Mapping[bytes, Sequence[bytes]]
+    #: Where it ends, in front of the empty line.
+    end: int
+    #: Where the body begins.
+    body: int
+    #: The line that is no field, where one ends the section; b"" = it ends as it should.
+    odd_line: bytes = b""
+
+    def first(self, name: bytes) -> bytes:
+        """The first value of a lower-case name; b"" when there is none."""
+        return next(iter(self.values.get(name, ())), b"")
+
+
+def read_header_section(content: bytes, start: int, limit: int) -> HeaderSection:
+    """The section that begins at `start`; fields that begin behind `limit` are not looked at."""
+    values: dict[bytes, list[bytes]] = {}
+    position = start
+    while position < limit and (field := _FIELD.match(content, position)):
+        values.setdefault(field[1].lower(), []).append(field[2])
+        position = field.end()
+    if content.startswith(b"\r\n", position):
+        return HeaderSection(values, position, position + 2)
+    if position >= min(limit, len(content)):
+        return HeaderSection(values, position, position)
+    end = content.find(b"\r\n", position, position + 1000)
+    return HeaderSection(values, position, position, content[position : end if end >= 0 else position + 1000])
+
+
+def comparable(value: bytes) -> str:
+    """A value without what folding and re-encoding change: runs of blanks are one, encoded words are their text.
+
+    Words stay apart from what was not encoded: an address that is written out is another thing than its letters inside
+    an encoded word.
+    """
+    text = _WORDS.sub(lambda run: b"\0" + _text_of(run[0]).encode("utf-8", "surrogateescape") + b"\0", value)
+    return _BLANKS.sub(" ", text.decode("utf-8", "surrogateescape")).strip()
+
+
+def decoded(value: bytes) -> str:
+    """A value for people, encoded words as their text."""
+    return comparable(value).replace("\0", "")
+
+
+def _text_of(run: bytes) -> str:
+    """Encoded words beside each other are one text; a letter may be cut between two of them."""
+    text, raw, charset = "", b"", ""
+    for word in _WORD.finditer(run):
+        named = word[1].partition(b"*")[0].decode("ascii", "replace").lower()
+        if named != charset:
+            text, raw, charset = text + _in_charset(raw, charset), b"", named
+        raw += _bytes_of(word[2], word[3])
+    return text + _in_charset(raw, charset)
+
+
+def _bytes_of(encoding: bytes, text: bytes) -> bytes:
+    if encoding in b"qQ":
+        return quopri.decodestring(text, header=True)
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4))
+    except binascii.Error:
+        return text
+
+
+def _in_charset(raw: bytes, charset: str) -> str:
+    if not raw:
+        return ""
+    try:
+        return raw.decode(charset)
+    except (LookupError, ValueError):  # an unknown name, or bytes that are not of it
+        return raw.decode("utf-8", "surrogateescape")

@@ -1,0 +1,50 @@
+"""`mailsluice rules check`: whether a rules file can be used, and what it holds."""
+
+from pathlib import Path
+
+import typer
+
+from aws_api.admin.wording import escaped, many
+from config.errors import Refused
+from config.settings import Settings
+from worker.rules.records import RuleSet, RunLambda
+from worker.rules.rule_file import Known, RulesRefused, read_rules
+
+EXIT_MISTAKES = 1
+
+
+def run(settings: Settings, file: Path | None) -> int:
+    """Prints every mistake, or what the file holds. Returns the exit code."""
+    try:
+        rules = read_rules(rules_file(settings, file), Known.of(settings))
+    except RulesRefused as refused:
+        for mistake in refused.mistakes:
+            typer.echo(escaped(mistake), err=True)
+        typer.echo(many(len(refused.mistakes), "mistake"), err=True)
+        return EXIT_MISTAKES
+    typer.echo(told(rules, settings))
+    return 0
+
+
+def rules_file(settings: Settings, file: Path | None) -> Path:
+    """The file that is meant."""
+    path = file or settings.rules.file
+    if path is None:
+        raise Refused("there are no rules: name a file, or set [rules] file (SLUICE_RULES_FILE)")
+    return path
+
+
+def told(rules: RuleSet, settings: Settings) -> str:
+    """What a right file holds, for people."""
+    numbers = {direction: mask.bit_count() for direction, mask in rules.by_direction.items()}
+    functions = sum(isinstance(rule.disposal, RunLambda) for rule in rules.rules)
+    lines = [
+        f"{escaped(rules.source)} is right: version {rules.version}, {many(len(rules.rules), 'rule')}",
+        f"  INBOUND   {many(numbers['INBOUND'], 'rule')}",
+        f"  OUTBOUND  {many(numbers['OUTBOUND'], 'rule')}",
+    ]
+    if functions:
+        lines.append(f"  {many(functions, 'rule')} with a function")
+    if not settings.smtp.local_domains and any(rule.directions == ("INBOUND",) for rule in rules.rules):
+        lines.append("  note: [smtp] local_domains is empty, so no mail is INBOUND")
+    return "\n".join(lines)

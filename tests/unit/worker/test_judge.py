@@ -1,0 +1,425 @@
+"""The judge step: decisions as states, calls of functions over their tries, and what is written when."""
+
+import asyncio
+import dataclasses
+import json
+
+import pytest
+from structlog.testing import capture_logs
+
+from config.failpoints import Failpoint, Failpoints
+from sending_events.records import EventRecord
+from spool.scripts import StoreUnavailable
+from spool.states import AWAITS_FUNCTION, RecipientState
+from spool.verdicts import FunctionCall, Part, Verdict
+from tests.unit.worker.stand import (
+    NOW_MS,
+    AnsweringFunctions,
+    AnsweringSes,
+    RememberingFlow,
+    Rules,
+    message,
+    rule,
+    stand,
+    work,
+)
+from worker.functions.failures import InvocationFailed
+from worker.relay.outcomes import Accepted
+from worker.relay.relay import relay
+from worker.rules.choice import invocation_id_of
+from worker.rules.records import AddHeader, Decide, Function, RunLambda, Tee, UseLane
+from worker.steps.finish import finish
+from worker.steps.judge import judge
+from worker.steps.load import load
+from worker.steps.tell import tell
+from worker.work import LeaseLost, StepFailed
+
+WAITING, SENT, DROPPED = RecipientState.WAITING, RecipientState.SENT, RecipientState.DROPPED
+REJECTED = RecipientState.REJECTED
+SYNC = RunLambda(Function("file:f.py:handler", timeout_minutes=5, fallback="BOUNCE", fallback_text="no answer"))
+ASYNC = RunLambda(Function("file:f.py:handler", "async"))
+DEFAULT_FOR_ALL = b'{"actions": [{"allRecipients": true, "action": {"type": "DEFAULT"}}]}'
+DROP_FOR_ALL = b'{"actions": [{"allRecipients": true, "action": {"type": "DROP"}}]}'
+
+
+def ruled(*rules, answers=(), outcomes=(), **fields):
+    """A stand with these rules; functions answer what the list says."""
+    tools = stand(AnsweringSes(*outcomes))
+    return dataclasses.replace(
+        tools, rules=Rules(*rules), functions=AnsweringFunctions(*answers), flow=RememberingFlow(), **fields
+    )
+
+
+def kinds(events):
+    return [EventRecord.decode(one).kind for one in events]
+
+
+async def test_without_rules_nothing_is_judged_and_nothing_is_written():
+    tools = stand()
+    before = work(tools)
+    after = (await judge(before, tools)).work
+    assert after == before
+
+
+async def test_a_message_that_the_rules_leave_alone_costs_no_write_and_carries_the_version():
+    tools = ruled(rule("a", Decide("DROP"), recipients=["other.example"]), outcomes=[Accepted("1")])
+    after = (await judge(work(tools), tools)).work
+    assert tools.spool.settlements == []
+    assert after.message.verdict == Verdict("0123456789ab")
+    await relay(after, tools)
+    (intent,) = tools.spool.settlements
+    assert (intent.verdict, len(intent.states)) == (Verdict("0123456789ab"), 3)
+
+
+async def test_a_bounce_is_never_judged():
+    tools = ruled(rule("a", Decide("DROP")))
+    after = (await judge(work(tools, message(door="bounce", sender="")), tools)).work
+    assert after.message.verdict is None
+
+
+async def test_dropped_and_bounced_recipients_are_states_with_events_and_counts_in_one_write_with_the_verdict():
+    tools = ruled(
+        rule("drop it", Decide("DROP"), recipients=["r0@example.net"]),
+        rule("bounce it", Decide("BOUNCE", "not here"), number=1, recipients=["r1@example.net"]),
+        outcomes=[Accepted("1")],
+    )
+    with capture_logs() as logs:
+        after = (await judge(work(tools), tools)).work
+    assert tools.spool.settlements == []
+    assert after.message.states == (DROPPED, REJECTED, WAITING)
+    assert after.unwritten.counts == {"dropped_recipients": 1, "rejected_recipients": 1}
+    assert kinds(after.unwritten.events) == ["rule_applied", "dropped", "rule_applied", "bounced"]
+    applied = EventRecord.decode(after.unwritten.events[0])
+    assert (applied.rule, applied.action, applied.direction, applied.version, applied.recipients) == (
+        ("drop it", "DROP", "OUTBOUND", "0123456789ab", (0,))
+    )
+    assert applied.reason
+    assert [(one["rule"], one["action"], one["recipients"]) for one in logs if one["event"] == "rule.applied"] == [
+        ("drop it", "DROP", 1),
+        ("bounce it", "BOUNCE", 1),
+    ]
+    sent = (await relay(after, tools)).work
+    (intent,) = tools.spool.settlements
+    assert intent.verdict == after.message.verdict
+    assert [one.recipients for one in intent.attempts] == [(2,)]
+    assert sent.message.states == (DROPPED, REJECTED, SENT)
+    told = (await tell(sent, tools)).work
+    (bounce,) = tools.spool.settlements[-1].spawned
+    assert b"<r1@example.net>:\r\n  not here\r\n" in bounce.content
+    assert b"Status: 5.7.1" in bounce.content
+    assert b"r0@" not in bounce.content
+    assert told.message.told == frozenset({1})
+
+
+@pytest.mark.parametrize("fields", [{"sender": ""}, {"is_auto_submitted": True}])
+async def test_a_rules_bounce_never_answers_what_no_person_sent(fields):
+    tools = ruled(rule("a", Decide("BOUNCE", "no")))
+    after = (await judge(work(tools, message(**fields)), tools)).work
+    assert after.message.states == (REJECTED,) * 3
+    await tell(after, tools)
+    assert tools.spool.settlements == []
+
+
+async def test_a_second_recipient_is_added_counted_and_sent_to():
+    tools = ruled(rule("copy", None, Tee("copy@example.org")), outcomes=[Accepted("1"), Accepted("2")])
+    after = (await judge(work(tools), tools)).work
+    assert after.message.recipients[3:] == ("copy@example.org",)
+    assert after.message.envelope == message().recipients
+    assert after.message.states == (WAITING,) * 4
+    assert after.unwritten.counts == {"accepted_recipients": 1}
+    sent = (await relay(after, tools)).work
+    assert sent.message.states == (SENT,) * 4
+
+
+async def test_a_message_that_was_sent_in_part_before_there_were_rules_is_judged_for_the_rest():
+    tools = ruled(rule("a", Decide("DROP")))
+    after = (await judge(work(tools, message(states=(SENT, WAITING, WAITING))), tools)).work
+    assert after.message.states == (SENT, DROPPED, DROPPED)
+    assert after.unwritten.counts == {"dropped_recipients": 2}
+    assert after.message.verdict.decision_of(0) is None
+
+
+# -- sync functions
+
+
+async def test_a_try_is_written_down_before_the_function_is_called_and_its_answer_decides():
+    tools = ruled(rule("ask", SYNC), answers=[DROP_FOR_ALL])
+    calls = tools.functions.calls
+    spool = tools.spool
+    written = spool.settle
+
+    async def settle(settlement):
+        assert calls == []
+        return await written(settlement)
+
+    spool.settle = settle
+    after = (await judge(work(tools), tools)).work
+    (intent,) = spool.settlements
+    (call,) = intent.verdict.calls
+    assert (call.tries, call.state, call.first_at_ms) == (1, "waits", NOW_MS)
+    assert intent.to is None
+    ((name, payload, invocation_id),) = calls
+    assert (name, invocation_id) == ("ask", invocation_id_of(message().message_id, "ask", "OUTBOUND"))
+    assert json.loads(payload)["invocationId"] == invocation_id
+    assert tools.flow.begun == [(invocation_id, True)]
+    assert tools.flow.ended == [invocation_id]
+    assert after.message.states == (DROPPED,) * 3
+    assert after.message.verdict.calls[0].state == "answered"
+
+
+async def test_nobody_is_sent_to_while_a_function_has_to_decide_and_the_others_go():
+    tools = ruled(
+        rule("ask", SYNC, recipients=["r0@example.net"]),
+        answers=[InvocationFailed("it raised")],
+        outcomes=[Accepted("1")],
+    )
+    after = (await relay((await judge(work(tools), tools)).work, tools)).work
+    assert after.message.states == (WAITING, SENT, SENT)
+    end = await finish(after, tools)
+    moved = tools.spool.settlements[-1]
+    assert (end.why, moved.to, moved.reason, moved.after_seconds) == ("parked", "parked", AWAITS_FUNCTION, 5.0)
+    assert moved.rounds == 0
+    assert moved.verdict.calls[0].error == "it raised"
+    assert tools.flow.ended == [moved.verdict.calls[0].invocation_id]
+
+
+async def test_before_its_time_a_function_is_not_asked_again():
+    tools = ruled(rule("ask", SYNC))
+    call = _asked(next_at_ms=NOW_MS + 4000)
+    after = (await judge(work(tools, _waiting_for(call)), tools)).work
+    assert tools.spool.settlements == []
+    assert (await finish((await relay(after, tools)).work, tools)).why == "parked"
+    assert tools.spool.settlements[-1].after_seconds == 4.0
+
+
+async def test_when_its_time_is_over_the_fallback_decides_about_all():
+    tools = ruled(rule("ask", SYNC), answers=[InvocationFailed("it raised again")])
+    call = _asked(tries=6, first_at_ms=NOW_MS - 300_000, next_at_ms=NOW_MS, fallback="BOUNCE", fallback_text="sorry")
+    after = (await judge(work(tools, _waiting_for(call)), tools)).work
+    assert after.message.states == (REJECTED,) * 3
+    (decision,) = after.message.verdict.decisions
+    assert (decision.action, decision.text, decision.rule) == ("BOUNCE", "sorry", "ask")
+    assert "it raised again" in decision.because
+    assert after.message.verdict.calls[0].state == "failed"
+
+
+async def test_a_try_that_ended_with_its_worker_is_made_again_whatever_the_timeout():
+    tools = ruled(rule("ask", SYNC), answers=[DEFAULT_FOR_ALL])
+    call = _asked(tries=1, first_at_ms=NOW_MS - 10**8, next_at_ms=NOW_MS - 10**8, timeout_minutes=0.0)
+    after = (await judge(work(tools, _waiting_for(call)), tools)).work
+    assert after.message.verdict.calls[0].tries == 2
+    assert after.message.verdict.undecided == frozenset()
+
+
+async def test_who_waits_for_a_function_does_not_expire_the_fallback_decides_instead():
+    tools = ruled(rule("ask", SYNC))
+    call = _asked(tries=3, next_at_ms=NOW_MS + 60_000, fallback="DROP")
+    old = dataclasses.replace(_waiting_for(call), accepted_at_ms=NOW_MS - 50_000_000)
+    loaded = (await load(work(tools, old), tools)).work
+    assert loaded.message.states == (WAITING,) * 3
+    after = (await judge(loaded, tools)).work
+    assert after.message.states == (DROPPED,) * 3
+    assert tools.functions.calls == []
+
+
+async def test_an_updated_content_is_kept_and_its_part_is_sent_with_it():
+    tools = ruled(
+        rule("ask", SYNC, recipients=["r0@example.net"]), answers=[DEFAULT_FOR_ALL], outcomes=[Accepted("1")] * 2
+    )
+    updated = b"From: app@example.com\r\nSubject: other\r\n\r\nbody\r\n"
+    invocation_id = invocation_id_of(message().message_id, "ask", "OUTBOUND")
+    tools.flow.put[invocation_id] = updated
+    after = (await judge(work(tools), tools)).work
+    (part,) = [one for one in after.message.verdict.parts if one.content_ref]
+    assert (part.recipients, part.content_bytes) == ((0,), len(updated))
+    assert tools.spool.contents.kept == {part.content_ref: updated}
+    await relay(after, tools)
+    ses = tools.routes.ses("default")
+    assert [(call.recipients, b"other" in call.content) for call in ses.calls] == [
+        (["r1@example.net", "r2@example.net"], False),
+        (["r0@example.net"], True),
+    ]
+
+
+async def test_an_updated_content_that_is_too_large_is_a_failed_try():
+    tools = ruled(rule("ask", SYNC), answers=[DEFAULT_FOR_ALL])
+    small = tools.settings.model_copy(
+        update={"smtp": tools.settings.smtp.model_copy(update={"max_message_bytes": 1024})}
+    )
+    tools = dataclasses.replace(tools, settings=small)
+    tools.flow.put[invocation_id_of(message().message_id, "ask", "OUTBOUND")] = b"x" * 2000
+    after = (await judge(work(tools), tools)).work
+    assert "2000 bytes" in after.message.verdict.calls[0].error
+    assert tools.spool.contents.kept == {}
+
+
+async def test_two_functions_of_a_message_are_asked_one_after_the_other():
+    tools = ruled(
+        rule("one", SYNC, recipients=["r0@example.net"]),
+        rule("two", SYNC, number=1, recipients=["r1@example.net"]),
+        answers=[DROP_FOR_ALL, DEFAULT_FOR_ALL],
+    )
+    after = (await judge(work(tools), tools)).work
+    assert [name for name, _, _ in tools.functions.calls] == ["one", "two"]
+    begun = [invocation_id for invocation_id, _ in tools.flow.begun]
+    assert tools.flow.ended == begun
+    assert after.message.states == (DROPPED, WAITING, WAITING)
+    # What the first decided is written with the second's intent.
+    assert tools.spool.settlements[1].states == (DROPPED, WAITING, WAITING)
+
+
+async def test_what_a_function_adds_gets_the_mail_once():
+    answer = {
+        "actions": [{"action": {"type": "DEFAULT"}, "recipients": ["new@example.org", "R0@example.net"]}],
+    }
+    tools = ruled(rule("ask", SYNC), answers=[json.dumps(answer).encode()], outcomes=[Accepted("1")])
+    after = (await judge(work(tools, message(1)), tools)).work
+    assert after.message.recipients == ("r0@example.net", "new@example.org")
+    assert after.unwritten.counts == {"accepted_recipients": 1}
+    sent = (await relay(after, tools)).work
+    assert tools.routes.ses("default").calls[0].recipients == ["r0@example.net", "new@example.org"]
+    assert sent.message.states == (SENT, SENT)
+
+
+async def test_an_answer_whose_lease_is_lost_is_forgotten():
+    tools = ruled(rule("ask", SYNC), answers=[DROP_FOR_ALL])
+    tools.spool.has_lease = False
+    with pytest.raises(LeaseLost):
+        await judge(work(tools), tools)
+    assert tools.functions.calls == []
+
+
+async def test_a_store_that_is_away_is_no_failed_try():
+    tools = ruled(rule("ask", SYNC), answers=[DROP_FOR_ALL])
+
+    async def away(message, content, *, invocation_id, seconds, is_sync):
+        raise StoreUnavailable("away")
+
+    tools.flow.begin = away
+    with pytest.raises(StepFailed) as failed:
+        await judge(work(tools), tools)
+    (call,) = failed.value.work.message.verdict.calls
+    assert (call.state, call.error, call.tries) == ("waits", "", 1)
+
+
+async def test_a_worker_that_stops_asks_nobody():
+    tools = ruled(rule("ask", SYNC))
+    tools.stopping.set()
+    after = (await judge(work(tools), tools)).work
+    assert after.delay.to == "due"
+    assert (await finish((await relay(after, tools)).work, tools)).why == "due"
+    assert tools.spool.settlements[-1].verdict.calls[0].tries == 0
+
+
+async def test_a_call_that_does_not_fit_into_the_task_is_left_to_the_next_one():
+    tools = ruled(rule("ask", SYNC))
+    after = (await judge(dataclasses.replace(work(tools), deadline=0.0), tools)).work
+    assert after.delay.to == "due"
+    assert tools.functions.calls == []
+
+
+async def test_who_finds_no_place_at_the_function_comes_back_and_that_is_no_try():
+    tools = ruled(rule("ask", SYNC))
+    tools.places.seconds_until_free = lambda name, concurrency: 7.0
+    after = (await judge(work(tools), tools)).work
+    (call,) = after.message.verdict.calls
+    assert (call.tries, call.first_at_ms, call.next_at_ms) == (0, 0, NOW_MS + 7000)
+    await finish((await relay(after, tools)).work, tools)
+    assert tools.spool.settlements[-1].after_seconds == 7.0
+
+
+@pytest.mark.parametrize("name", ["judge.before_call", "judge.after_call", "judge.after_update"])
+async def test_a_step_that_fails_there_decides_nothing(name):
+    tools = ruled(rule("ask", SYNC), answers=[DEFAULT_FOR_ALL], failpoints=Failpoints(f"{name}=raise"))
+    tools.flow.put[invocation_id_of(message().message_id, "ask", "OUTBOUND")] = b"Subject: x\r\n\r\n"
+    with pytest.raises((StepFailed, Failpoint)) as failed:
+        await judge(work(tools), tools)
+    assert isinstance(failed.value, StepFailed)
+    assert failed.value.work.message.verdict.undecided == frozenset({0, 1, 2})
+
+
+# -- async functions
+
+
+async def test_an_async_function_runs_beside_the_relay_and_decides_nothing():
+    tools = ruled(rule("note", ASYNC), answers=[b""], outcomes=[Accepted("1")])
+    judged = (await judge(work(tools), tools)).work
+    assert judged.message.verdict.calls[0].tries == 1
+    sent = (await relay(judged, tools)).work
+    assert (await finish(sent, tools)).why == "done"
+    ((_, payload, invocation_id),) = tools.functions.calls
+    assert json.loads(payload)["flowDirection"] == "OUTBOUND"
+    assert tools.flow.begun == [(invocation_id, False)]
+    assert tools.flow.ended == []
+    assert tools.spool.settlements[-1].verdict.calls[0].state == "answered"
+    assert sent.message.states == (SENT,) * 3
+
+
+async def test_a_message_is_kept_until_its_async_function_was_asked():
+    tools = ruled(rule("note", ASYNC), answers=[InvocationFailed("down")], outcomes=[Accepted("1")])
+    sent = (await relay((await judge(work(tools), tools)).work, tools)).work
+    assert (await finish(sent, tools)).why == "parked"
+    moved = tools.spool.settlements[-1]
+    assert (moved.reason, moved.after_seconds, moved.states) == (AWAITS_FUNCTION, 5.0, (SENT,) * 3)
+    assert tools.spool.forgotten == []
+
+
+async def test_after_three_tries_an_async_function_is_given_up_and_the_message_ends():
+    tools = ruled(rule("note", ASYNC), answers=[InvocationFailed("down")])
+    call = dataclasses.replace(_asked(tries=2, next_at_ms=NOW_MS), mode="async", parts=())
+    of = dataclasses.replace(_waiting_for(call), states=(SENT,) * 3)
+    loaded = (await load(work(tools, of), tools)).work
+    after = (await judge(loaded, tools)).work
+    assert (await finish(after, tools)).why == "done"
+    assert tools.spool.settlements[-1].verdict.calls[0].state == "failed"
+
+
+async def test_who_still_waits_is_moved_although_an_async_function_runs_and_its_end_is_known_later():
+    tools = ruled(rule("note", ASYNC, UseLane("bulk")))
+    may_end = asyncio.Event()
+
+    async def invoke(function, *, rule, payload, invocation_id):
+        await may_end.wait()
+        return b""
+
+    tools.functions.invoke = invoke
+    judged = (await judge(work(tools), tools)).work
+    tools.spool.denials = [_denied()]
+    assert (await finish((await relay(judged, tools)).work, tools)).why == "lane"
+    moved = tools.spool.settlements[-1]
+    assert (moved.verdict.calls[0].tries, moved.verdict.calls[0].state) == (1, "waits")
+    assert 60 <= moved.after_seconds <= 76
+    assert len(tools.left) == 1
+    may_end.set()
+    while len(tools.left):
+        await asyncio.sleep(0)
+    again = (await judge(work(tools, judged.message), tools)).work
+    assert again.message.verdict.calls[0].state == "answered"
+
+
+async def test_changes_are_told_and_the_mail_carries_them():
+    tools = ruled(rule("mark", None, AddHeader("X-Team", "a"), UseLane("bulk")), outcomes=[Accepted("1")])
+    judged = (await judge(work(tools), tools)).work
+    (applied,) = [EventRecord.decode(one) for one in judged.unwritten.events]
+    assert (applied.kind, applied.rule, applied.action) == ("rule_applied", "mark", "header X-Team, lane bulk")
+    await relay(judged, tools)
+    assert tools.spool.takes[0].seat.lane == "bulk"
+    assert tools.routes.ses("default").calls[0].content.startswith(b"X-Team: a\r\nSubject: x\r\n")
+
+
+def _asked(**fields):
+    values = {"tries": 1, "first_at_ms": NOW_MS - 5000, "timeout_minutes": 5.0}
+    invocation_id = invocation_id_of(message().message_id, "ask", "OUTBOUND")
+    return FunctionCall(
+        "ask", "file:f.py:handler", "sync", invocation_id, (0, 1, 2), (Part((0, 1, 2)),), **{**values, **fields}
+    )
+
+
+def _waiting_for(call):
+    return message(verdict=Verdict("0123456789ab", calls=(call,)))
+
+
+def _denied():
+    from spool.sending_quota import Denied
+
+    return Denied("rate", 6000)

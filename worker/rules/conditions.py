@@ -1,0 +1,141 @@
+"""Whether a condition is true of a message, and what made it so. Pure, total, bounded.
+
+Texts are compared without regard to case. MATCHES looks for its pattern anywhere in the text, by re2 alone: its time is
+linear in the text whatever the pattern is. Of several headers of one name, or several attachments, one that fits is
+enough; NOT_EQUALS is true when none is equal.
+"""
+
+import ipaddress
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from worker.rules.facts import Facts
+from worker.rules.records import AttributeName, Condition, Operator
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_MAX_SHOWN = 80
+
+_IN_TEXTS: Mapping[str, Callable[[str, str], bool]] = {
+    "EQUALS": str.__eq__,
+    "STARTS_WITH": str.startswith,
+    "ENDS_WITH": str.endswith,
+    "CONTAINS": str.__contains__,
+}
+_OF_NUMBERS: Mapping[str, Callable[[int, int], bool]] = {
+    "EQUALS": operator.eq,
+    "LESS_THAN": operator.lt,
+    "LESS_THAN_OR_EQUAL": operator.le,
+    "GREATER_THAN": operator.gt,
+    "GREATER_THAN_OR_EQUAL": operator.ge,
+}
+
+
+def why_true(condition: Condition, facts: Facts) -> str:
+    """What fits, in words for people; "" = the condition is not true."""
+    return _CHECKS[condition.attribute](condition, facts)
+
+
+def pattern_of(text: str) -> Any:
+    """The compiled pattern of MATCHES. Raises ValueError when re2 is not installed or refuses it."""
+    try:
+        import re2  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional dependency, asked for by the rules that need it
+    except ImportError as error:
+        raise ValueError("MATCHES needs google-re2, which is not installed (pip install google-re2)") from error
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(text, options)
+    except (re2.error, UnicodeError) as error:
+        told = error.args[0] if error.args else ""
+        told = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
+        raise ValueError(f"no pattern of re2: {told}") from error
+
+
+_compiled = lru_cache(maxsize=4096)(pattern_of)
+
+
+@lru_cache(maxsize=4096)
+def network_of(text: str) -> Network:
+    """The network of a CIDR range or one address. Raises ValueError."""
+    return ipaddress.ip_network(text.strip(), strict=False)
+
+
+# -- one check for each attribute
+
+
+def _check_texts(condition: Condition, texts: Iterable[str]) -> str:
+    if condition.operator == "MATCHES":
+        return _first(condition, lambda value: any(_compiled(value).search(text) for text in texts))
+    folded = [text.casefold() for text in texts]
+    if condition.operator == "NOT_EQUALS":
+        unwanted = {str(value).casefold() for value in condition.values}
+        return "" if unwanted.intersection(folded) else _worded(condition, _shown(condition.values[0]))
+    fits = _IN_TEXTS[condition.operator]
+
+    def fits_any(value: str) -> bool:
+        wanted = value.casefold()
+        return any(fits(text, wanted) for text in folded)
+
+    return _first(condition, fits_any)
+
+
+def _first(condition: Condition, fits: Callable[[str], bool]) -> str:
+    """The words for the first value that fits."""
+    return next((_worded(condition, _shown(value)) for value in condition.values if fits(str(value))), "")
+
+
+def _check_size(condition: Condition, facts: Facts) -> str:
+    fits = _OF_NUMBERS[condition.operator]
+    found = (value for value in condition.values if fits(facts.size_bytes, int(value)))
+    return next((_worded(condition, str(value)) for value in found), "")
+
+
+def _check_source_ip(condition: Condition, facts: Facts) -> str:
+    address = facts.source_ip
+    fitting = (value for value in condition.values if address is not None and address in network_of(str(value)))
+    found = next(fitting, None)
+    if condition.operator == "CIDR_MATCHES":
+        return "" if found is None else _worded(condition, str(found))
+    return _worded(condition, str(condition.values[0])) if found is None else ""
+
+
+def _check_attachments(condition: Condition, facts: Facts) -> str:
+    return _worded(condition) if facts.has_attachments is (condition.operator == "IS_TRUE") else ""
+
+
+_CHECKS: Mapping[AttributeName, Callable[[Condition, Facts], str]] = {
+    "SUBJECT": lambda condition, facts: _check_texts(condition, facts.headers("Subject")[:1]),
+    "HEADER": lambda condition, facts: _check_texts(condition, facts.headers(condition.header)),
+    "SMTP_USER": lambda condition, facts: _check_texts(condition, (facts.user,)),
+    "ATTACHMENT_NAME": lambda condition, facts: _check_texts(condition, facts.attachment_names),
+    "MESSAGE_SIZE": _check_size,
+    "SOURCE_IP": _check_source_ip,
+    "HAS_ATTACHMENTS": _check_attachments,
+}
+#: What may be asked of each attribute.
+OPERATORS: Mapping[AttributeName, tuple[Operator, ...]] = {
+    **dict.fromkeys(
+        ("SUBJECT", "HEADER", "SMTP_USER", "ATTACHMENT_NAME"),
+        ("EQUALS", "NOT_EQUALS", "STARTS_WITH", "ENDS_WITH", "CONTAINS", "MATCHES"),
+    ),
+    "MESSAGE_SIZE": ("LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL", "EQUALS"),
+    "SOURCE_IP": ("CIDR_MATCHES", "NOT_CIDR_MATCHES"),
+    "HAS_ATTACHMENTS": ("IS_TRUE", "IS_FALSE"),
+}
+
+
+# -- in words
+
+
+def _worded(condition: Condition, value: str = "") -> str:
+    subject = f"{condition.attribute} {condition.header}" if condition.header else condition.attribute
+    rest = len(condition.values) - 1 if condition.operator in {"NOT_EQUALS", "NOT_CIDR_MATCHES"} else 0
+    return f"{subject} {condition.operator} {value}{f' and {rest} more' if rest else ''}".strip()
+
+
+def _shown(value: str | int) -> str:
+    text = "".join(one if one.isprintable() else "�" for one in str(value)[: _MAX_SHOWN + 1])
+    return f'"{text}"' if len(text) <= _MAX_SHOWN else f'"{text[:_MAX_SHOWN]}…"'

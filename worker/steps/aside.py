@@ -1,0 +1,97 @@
+"""Async functions of a message: started beside its relay, their ends written with it (beside.py has the theory)."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from config.errors import TryLater
+from spool.verdicts import FunctionCall
+from worker.functions.event import event_of
+from worker.rules.answers import direction_of, function_of, with_call
+from worker.rules.facts import Facts
+from worker.rules.records import Function, RuleSet
+from worker.steps import tries
+from worker.tools import Tools
+from worker.work import Work
+
+# Whoever still waits is moved without waiting for functions any longer.
+_MOMENT_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
+# After the function's own time limit a call whose end nobody knows counts as failed.
+_LATE_SECONDS = 60.0
+
+
+def start_aside(work: Work, rule_set: RuleSet, tools: Tools) -> Work:
+    """The work with the async calls that are due begun, and those noted that ended without the message."""
+    for call in tries.waiting(work.message.verdict, "async"):
+        known = tools.left.how_it_ended(call.invocation_id)
+        if known is not None:
+            work = _ended(work, call, known, tools)
+        elif tools.left.is_running(call.invocation_id):
+            work = _with(work, tries.invited(call, tools.now_ms() + int(_LATE_SECONDS * 1000)))
+        elif call.next_at_ms <= tools.now_ms():
+            work = _begun(work, call, rule_set, tools)
+    return work
+
+
+async def join_aside(work: Work, tools: Tools, *, is_done: bool) -> Work:
+    """Waits for the calls that run: to their end when the message needs nothing else, else for a moment."""
+    if not work.beside:
+        return work
+    work = _noted(work, await work.beside.ended(at_most_seconds=_MOMENT_SECONDS), tools)
+    while work.beside and is_done and not tools.stopping.is_set():
+        work = _noted(work, await work.beside.ended(at_most_seconds=_LOOK_SECONDS), tools)
+    work.beside.leave(tools.left)
+    return work
+
+
+def _noted(work: Work, ended: Mapping[str, str], tools: Tools) -> Work:
+    for call in tries.waiting(work.message.verdict, "async"):
+        if call.invocation_id in ended:
+            work = _ended(work, call, ended[call.invocation_id], tools)
+    return work
+
+
+def _begun(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -> Work:
+    now_ms = tools.now_ms()
+    if call.tries >= tries.MAX_ASYNC_TRIES:  # the last one ended with its worker
+        return _ended(work, call, call.error or "no answer", tools)
+    function = function_of(call, rule_set)
+    if wait_seconds := tools.places.seconds_until_free(call.rule, function.concurrency):
+        return _with(work, tries.invited(call, now_ms + int(wait_seconds * 1000)))
+    begun = tries.begun(call, now_ms)
+    late_ms = now_ms + int((function.timeout_seconds + _LATE_SECONDS) * 1000)
+    work.beside.start(call.invocation_id, _called(work, begun, function, tools))
+    return _with(work, dataclasses.replace(begun, next_at_ms=late_ms))
+
+
+async def _called(work: Work, call: FunctionCall, function: Function, tools: Tools) -> str:
+    """Why it failed; "" = it was made."""
+    message, invocation_id = work.message, call.invocation_id
+    recipients = [message.recipients[index] for index in call.recipients]
+    direction = direction_of(call, message, tools.settings)
+    try:
+        async with tools.places.place(call.rule, function.concurrency):
+            facts = Facts(message, work.content)
+            payload = event_of(facts, message, recipients, direction=direction, invocation_id=invocation_id)
+            seconds = function.timeout_seconds
+            await tools.flow.begin(message, work.content, invocation_id=invocation_id, seconds=seconds, is_sync=False)
+            await tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)
+    except TryLater as error:
+        return error.reason or type(error).__name__
+    return ""
+
+
+def _ended(work: Work, call: FunctionCall, error: str, tools: Tools) -> Work:
+    if not error:
+        tools.log.info("function.answered", rule=call.rule, tries=call.tries, updated_bytes=None)
+        return _with(work, tries.made(call))
+    call = tries.failed_async(call, error, tools.now_ms(), tools.chance())
+    tools.log.warning("function.failed", rule=call.rule, tries=call.tries, error=error)
+    if call.state == "failed":
+        tools.log.warning("function.given_up", rule=call.rule, tries=call.tries, error=error)
+    return _with(work, call)
+
+
+def _with(work: Work, call: FunctionCall) -> Work:
+    assert work.message.verdict is not None, "it has a call"
+    return work.learnt(work.message.judged(with_call(work.message.verdict, call)))

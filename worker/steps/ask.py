@@ -1,0 +1,153 @@
+"""One try of a sync function: written down, made, and what its answer or its failure means.
+
+Theory of operation
+1. The try is written into the verdict, then the run of the message-flow API is opened with the content as accepted:
+   every try begins with the same bytes, whatever the one before has left.
+2. After the answer the run is closed; what a Put during it left is frozen as a content of its own, and the parts of the
+   verdict name it. The verdict that names it is written with the next settlement.
+3. A crash after 1 or 2 leaves a try without an answer: the next holder asks again, with the same invocation id. A
+   frozen content that no verdict names goes with the message.
+4. A failed try is repeated as tries.py says; the message is parked until then and holds nothing of this process.
+The lease is renewed meanwhile; a lost one is noticed by the next write, and the answer is forgotten with it.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from config.errors import TryLater
+from spool.records import Message
+from spool.states import AWAITS_FUNCTION
+from spool.verdicts import FunctionCall, Verdict
+from worker.functions.answer import Fates, read_answer
+from worker.functions.event import event_of
+from worker.functions.failures import InvocationFailed
+from worker.rules.answers import answered, direction_of, fallback_of, fallen_back, function_of, with_call
+from worker.rules.directions import local_domains
+from worker.rules.facts import Facts
+from worker.rules.records import Function, RuleSet
+from worker.steps import tries
+from worker.tools import Tools
+from worker.work import Delay, LeaseLost, StepFailed, Work, age_seconds, write
+
+# Why a message is given back before a function was asked: the worker stops, or its task has run for long enough.
+_STOPPING = Delay("due", "worker stopping")
+_TOO_LARGE_TO_KEEP = Delay("due", AWAITS_FUNCTION)
+# A try may take so much longer than the function itself: its process has to start, the answer has to be read.
+_MARGIN_SECONDS = 5.0
+# A larger content is read again by a holder that has room for it.
+_KEPT_BYTES = 1024 * 1024
+
+
+async def ask(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -> Work:
+    """The work after one try, if it is time for one. Raises LeaseLost, StepFailed."""
+    now_ms = tools.now_ms()
+    if call.next_at_ms > now_ms:
+        return work
+    function = function_of(call, rule_set)
+    if wait_seconds := tools.places.seconds_until_free(call.rule, function.concurrency):
+        return _with(work, tries.invited(call, now_ms + int(wait_seconds * 1000)))
+    async with tools.places.place(call.rule, function.concurrency):
+        if tools.stopping.is_set() or time.monotonic() + function.timeout_seconds + _MARGIN_SECONDS > work.deadline:
+            return work.delayed(_STOPPING)
+        call = tries.begun(call, tools.now_ms())
+        work = await write(_with(work, call), tools)
+        tools.failpoints.reached("judge.before_call")
+        try:
+            fates, content = await _tried(work, call, function, tools)
+        except InvocationFailed as failed:
+            return _failed(work, call, failed, tools)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            raise StepFailed(work) from error
+    return await _answered(work, call, fates, content, tools)
+
+
+async def _tried(work: Work, call: FunctionCall, function: Function, tools: Tools) -> tuple[Fates, bytes | None]:
+    """What the function decided, and the content that it left; None = as it was. Raises InvocationFailed, TryLater."""
+    message, invocation_id = work.message, call.invocation_id
+    recipients = {index: message.recipients[index] for index in call.recipients}
+    payload = event_of(
+        Facts(message, work.content),
+        message,
+        list(recipients.values()),
+        direction=direction_of(call, message, tools.settings),
+        invocation_id=invocation_id,
+    )
+    seconds = function.timeout_seconds + _MARGIN_SECONDS
+    await tools.flow.begin(message, work.content, invocation_id=invocation_id, seconds=seconds, is_sync=True)
+    try:
+        answer = await tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)
+    except InvocationFailed:
+        with suppress(TryLater):  # its time ends by itself
+            await tools.flow.end(message.message_id, invocation_id)
+        raise
+    content = await tools.flow.end(message.message_id, invocation_id)
+    tools.failpoints.reached("judge.after_call")
+    fates = _read(answer, call, message, recipients, tools)
+    largest = tools.settings.smtp.max_message_bytes
+    if content is not None and len(content) > largest:
+        raise InvocationFailed(f"the updated message has {len(content)} bytes; allowed: {largest}")
+    return fates, content
+
+
+def _read(answer: bytes, call: FunctionCall, message: Message, recipients: Mapping[int, str], tools: Tools) -> Fates:
+    local = local_domains(tools.settings)
+    return read_answer(
+        answer,
+        direction=direction_of(call, message, tools.settings),
+        recipients=recipients,
+        others=[address for index, address in enumerate(message.recipients) if index not in recipients],
+        fallback=fallback_of(call),
+        is_local=lambda address: local.direction_of(address) == "INBOUND",
+    )
+
+
+async def _answered(work: Work, call: FunctionCall, fates: Fates, content: bytes | None, tools: Tools) -> Work:
+    """Raises StepFailed when the content cannot be kept: the function is asked again."""
+    reference, message = "", work.message
+    if content is not None:
+        try:
+            reference = await tools.spool.update_content(message.message_id, content)
+        except Exception as error:
+            raise StepFailed(work) from error
+        tools.failpoints.reached("judge.after_update")
+    tools.log.info(
+        "function.answered", rule=call.rule, tries=call.tries, updated_bytes=None if content is None else len(content)
+    )
+    verdict = answered(
+        _verdict(work),
+        call,
+        fates,
+        len(message.envelope),
+        content_ref=reference,
+        content_bytes=len(content or b""),
+    )
+    work = work.learnt(message.judged(verdict))
+    if content is None:
+        return work
+    if len(content) > _KEPT_BYTES:
+        return work.delayed(_TOO_LARGE_TO_KEEP)
+    return dataclasses.replace(work, contents={**work.contents, reference: content})
+
+
+def _failed(work: Work, call: FunctionCall, error: InvocationFailed, tools: Tools) -> Work:
+    left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools)
+    now_ms = tools.now_ms()
+    call = tries.failed(call, error.reason, now_ms, now_ms + int(left_seconds * 1000), tools.chance())
+    tools.log.warning("function.failed", rule=call.rule, tries=call.tries, error=error.detail or error.reason)
+    if call.state == "waits":
+        return _with(work, call)
+    tools.log.warning("function.given_up", rule=call.rule, tries=call.tries, error=call.error)
+    return work.learnt(work.message.judged(fallen_back(_verdict(work), call, len(work.message.envelope))))
+
+
+def _with(work: Work, call: FunctionCall) -> Work:
+    return work.learnt(work.message.judged(with_call(_verdict(work), call)))
+
+
+def _verdict(work: Work) -> Verdict:
+    assert work.message.verdict is not None, "it has a call"
+    return work.message.verdict
