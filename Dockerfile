@@ -1,5 +1,6 @@
 # One image for every process; the command says which: `mailsluice up`, gateway, api, worker, simulator, flower.
 # docker build -t mailsluice .   (docker-compose.yml shows how they fit together)
+# Functions of rules in JavaScript need Node.js in the workers' image: docker build --build-arg NODE=nodejs -t mailsluice .
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY requirements.lock ./
@@ -18,6 +19,11 @@ COPY mailsluice mailsluice
 RUN /opt/mailsluice/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
 
 FROM python:3.13-slim
+# Empty, or the package that brings Node.js.
+ARG NODE=""
+RUN if [ -n "$NODE" ]; then \
+      apt-get update && apt-get install -y --no-install-recommends "$NODE" && rm -rf /var/lib/apt/lists/*; \
+    fi
 COPY --from=build /opt/mailsluice /opt/mailsluice
 # The data dir belongs to the user before a volume is mounted there: a new volume takes that over.
 RUN useradd --uid 10001 --home-dir /var/lib/mailsluice --no-create-home --shell /usr/sbin/nologin mailsluice \

@@ -36,7 +36,10 @@ COUNTERS: dict[str, tuple[str, str]] = {
     "finished_messages": ("mailsluice_finished_messages", "Messages whose every recipient has a final state."),
     "held_messages": ("mailsluice_held_messages", "Messages that were put aside for the operator, each time."),
     "sent_recipients": ("mailsluice_sent_recipients", "Recipients accepted by SES."),
-    "rejected_recipients": ("mailsluice_rejected_recipients", "Recipients refused by SES for good."),
+    "rejected_recipients": (
+        "mailsluice_rejected_recipients",
+        "Recipients refused by SES for good, or bounced by a rule.",
+    ),
     "dropped_recipients": ("mailsluice_dropped_recipients", "Recipients dropped by a rule or the operator."),
     "expired_recipients": ("mailsluice_expired_recipients", "Recipients given up because they were too old."),
     "deferred_recipients": ("mailsluice_deferred_recipients", "Recipients put off to a later round, each time."),

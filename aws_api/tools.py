@@ -1,6 +1,7 @@
 """What the handlers of the HTTP door work with; built once by process.py and passed on."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from aiohttp import web
@@ -8,7 +9,7 @@ from redis import asyncio as aioredis
 
 from aws_api.message_flow.fetching import Updates
 from aws_api.wire.access_keys import AccessKeyFile
-from config.aws_clients import aws_session, s3_reader_opener
+from config.aws_clients import open_s3_reader
 from config.settings import Settings
 from spool.message_flow import MessageFlow
 from spool.safety import SafetyWatch
@@ -33,7 +34,7 @@ class Tools:
     ) -> Self:
         """What follows from the settings is made here; nothing is opened before it is used."""
         updates = Updates(
-            s3_reader_opener(aws_session(settings.relay.region)),
+            partial(open_s3_reader, settings.relay.region),
             max_bytes=settings.smtp.max_message_bytes,
             budget_bytes=settings.smtp.memory_budget_bytes,
         )

@@ -107,11 +107,13 @@ def error_code(error: Exception) -> tuple[str, str]:
     return told.get("Code", "") or type(error).__name__, told.get("Message", "") or str(error)
 
 
-def s3_reader_opener(session: aioboto3.Session) -> S3Opener:
-    """Opens S3 clients that read what callers name, quickly or not at all.
+def open_s3_reader(region: str = "") -> AbstractAsyncContextManager["S3Client"]:
+    """A new S3 client that reads what callers name, quickly or not at all; the environment is looked at now.
 
     With an endpoint of the user's own the bucket is in the path, as `bucket.host` is seldom a name there.
+    Raises one of BotoErrors for an environment that cannot be used.
     """
+    session = aws_session(region)
     addressing = "path" if _own_s3_endpoint(session) else "auto"
     config = AioConfig(
         connect_timeout=3,
@@ -120,7 +122,7 @@ def s3_reader_opener(session: aioboto3.Session) -> S3Opener:
         signature_version="s3v4",
         s3={"addressing_style": addressing},
     )
-    return lambda: session.client("s3", config=config)
+    return session.client("s3", config=config)
 
 
 def _own_s3_endpoint(session: aioboto3.Session) -> bool:

@@ -46,7 +46,9 @@ def try_message(
 ) -> None:
     """Print what the rules would make of a message, and why. Nothing is sent and nothing is written."""
     settings = load(config, data_dir)
+    from config.logs import set_up_logging
     from mailsluice.rules_testing import Trial, run
 
+    set_up_logging(settings.log, "rules")  # what functions print goes to stderr
     trial = Trial(message, sender.strip("<>"), tuple(recipients), user, source_ip)
     raise typer.Exit(run(settings, trial, rules, is_invoking=invoke, as_json=as_json))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from aws_api.admin.wording import escaped
+from aws_api.admin.wording import escaped, many
 from config.errors import Refused
 from config.settings import Settings
 from mailsluice.rules_checking import rules_file
@@ -201,7 +201,6 @@ def _told_way(one: dict[str, Any]) -> Iterator[str]:
 
 def _told_asking(call: dict[str, Any]) -> str:
     asked = "was asked" if call["was_called"] else "would be asked (--invoke asks it)"
+    about = many(len(call["recipients"]), "recipient")
     rest = f"; fallback {call['fallback']}" if call["mode"] == "sync" else ""
-    return (
-        f"{asked} by rule {escaped(call['rule'])}, {call['mode']}, about {len(call['recipients'])} recipient(s){rest}"
-    )
+    return f"{asked} by rule {escaped(call['rule'])}, {call['mode']}, about {about}{rest}"

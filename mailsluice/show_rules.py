@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from aws_api.admin.verdict_story import decision_of, envelope_address, waiting_call, without_secrets
+from aws_api.admin.verdict_story import decision_of, envelope_address, is_waited_for, waiting_call, without_secrets
 from aws_api.admin.wording import distance, escaped, instant, many
 from spool.records import Message
 from spool.states import Place
@@ -15,7 +15,7 @@ def rules_head(message: Message, now_ms: int) -> Iterator[str]:
         return
     yield f"  rules       version {escaped(message.verdict.version)}"
     for call in message.verdict.calls:
-        if call.state == "waits":
+        if is_waited_for(message, call):
             yield f"  waits       {_waits(call, message, now_ms).removeprefix('waits ')}"
 
 
@@ -75,6 +75,8 @@ def _call(call: FunctionCall, message: Message, now_ms: int) -> str:
     tries = f"{call.tries} tries" if call.tries != 1 else "1 try"
     error = f", last error: {escaped(call.error)}" if call.error else ""
     match call.state:
+        case "waits" if not is_waited_for(message, call):
+            return f"{about}: {_name(call)} is not asked any more, after {tries}{error}"
         case "waits":
             return f"{about}: {_waits(call, message, now_ms)}"
         case "answered":

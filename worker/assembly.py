@@ -19,6 +19,7 @@ from worker.relay.retry import Backoff
 from worker.relay.routes import Routes
 from worker.room import Room
 from worker.rules.keeper import RuleKeeper
+from worker.steps.function_places import FunctionPlaces
 from worker.tools import Tools
 
 # Bytes of contents out of the content store that the messages of one process hold at once.
@@ -52,5 +53,7 @@ async def open_tools(settings: Settings, rules: RuleKeeper, redis: aioredis.Redi
         rules=rules,
         functions=functions,
         flow=flow,
+        # Half of what the process may hold at least (process.py): the rest is for mail without functions.
+        places=FunctionPlaces(max(25, 8 * settings.worker.concurrent_calls)),
         backoff=Backoff(settings.relay.retry_first_seconds, settings.relay.retry_max_seconds),
     )

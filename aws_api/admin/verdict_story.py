@@ -5,6 +5,7 @@ from typing import Any
 
 from sending_events.records import iso
 from spool.records import Message
+from spool.states import Place
 from spool.verdicts import Decision, FunctionCall, Part
 
 _URL = re.compile(r"(https?://)([^\s/@]*@)?([^\s?]*)(\?\S*)?", re.IGNORECASE)
@@ -50,9 +51,16 @@ def decision_of(message: Message, index: int) -> Decision | None:
 
 
 def waiting_call(message: Message, index: int) -> FunctionCall | None:
-    """The function that has still to decide about a recipient."""
+    """The function that has still to decide about a recipient; None when its end was decided otherwise."""
+    if message.states[index].is_final:
+        return None
     calls = message.verdict.calls if message.verdict else ()
     return next((one for one in calls if one.mode == "sync" and one.state == "waits" and index in one.recipients), None)
+
+
+def is_waited_for(message: Message, call: FunctionCall) -> bool:
+    """Whether it will be asked; no more, once a message was given up."""
+    return call.state == "waits" and message.place is not Place.DONE
 
 
 def envelope_address(message: Message, index: int) -> str:
@@ -104,7 +112,7 @@ def _call(message: Message, call: FunctionCall) -> dict[str, Any]:
         "state": call.state,
         "tries": call.tries,
         "first_at": iso(call.first_at_ms) if call.first_at_ms else None,
-        "next_at": iso(call.next_at_ms) if call.next_at_ms and call.state == "waits" else None,
+        "next_at": iso(call.next_at_ms) if call.next_at_ms and is_waited_for(message, call) else None,
         "error": call.error,
         "timeout_minutes": call.timeout_minutes,
         "fallback": call.fallback,

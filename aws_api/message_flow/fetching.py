@@ -93,7 +93,7 @@ class Updates:
                 async with asyncio.timeout(self._fetch_seconds):
                     content = await self._fetch(location, beside_bytes, holding)
             except TimeoutError as error:
-                raise away(location, "it did not answer in time") from error
+                raise away(location, "it did not answer in time, or no memory was free for the answer") from error
             yield content
 
     async def _fetch(self, location: Location, beside_bytes: int, holding: AsyncExitStack) -> bytes:

@@ -16,6 +16,11 @@ _FIELD = re.compile(rb"(?!--)([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+
 _WORDS = re.compile(rb"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=(?:\s++=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=)*+")
 _WORD = re.compile(rb"=\?([^?\s]++)\?([bBqQ])\?([^?\s]*+)\?=")
 _BLANKS = re.compile(r"\s+")
+_QUOTED = re.compile(rb'"((?:[^"\\\0]++|\\.)*+)"', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+# RFC 5322 section 3.2.3, and what could be taken for our own mark.
+_SPECIALS = re.compile(r'[()<>\[\]:;@\\,."\0-\x1f]')
+ADDRESS_HEADERS = frozenset({"from", "sender", "reply-to", "to", "cc", "bcc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +55,28 @@ def read_header_section(content: bytes, start: int, limit: int) -> HeaderSection
     return HeaderSection(values, position, position, content[position : end if end >= 0 else position + 1000])
 
 
-def comparable(value: bytes) -> str:
-    """A value without what folding and re-encoding change: runs of blanks are one, encoded words are their text.
+def comparable(value: bytes, name: str = "") -> str:
+    """A value without what folding and writing it in another way change: blanks, encoded words, quotes around a name.
 
-    Words stay apart from what was not encoded: an address that is written out is another thing than its letters inside
-    an encoded word.
+    Text with signs that mean something in an address stays apart from what was not encoded or quoted: an address that
+    is written out is another thing than its letters inside an encoded word.
     """
-    text = _WORDS.sub(lambda run: b"\0" + _text_of(run[0]).encode("utf-8", "surrogateescape") + b"\0", value)
+    text = _WORDS.sub(lambda run: _apart(_text_of(run[0])), b" ".join(value.split()))
+    if name.lower() in ADDRESS_HEADERS:
+        text = _QUOTED.sub(
+            lambda quoted: _apart(_ESCAPED.sub(r"\1", quoted[1].decode("utf-8", "surrogateescape"))), text
+        )
     return _BLANKS.sub(" ", text.decode("utf-8", "surrogateescape")).strip()
 
 
 def decoded(value: bytes) -> str:
     """A value for people, encoded words as their text."""
     return comparable(value).replace("\0", "")
+
+
+def _apart(text: str) -> bytes:
+    raw = text.encode("utf-8", "surrogateescape")
+    return b"\0" + raw + b"\0" if _SPECIALS.search(text) else raw
 
 
 def _text_of(run: bytes) -> str:

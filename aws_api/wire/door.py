@@ -47,6 +47,7 @@ class Access:
 
 def aws_door(services: Sequence[Service], access: Access) -> Middleware:
     """The middleware for these services."""
+    addressing.by_path(services, "GET", "/")  # reads the models now, so that no request waits for it
 
     @web.middleware
     async def door(request: web.Request, handler: Inner) -> web.StreamResponse:

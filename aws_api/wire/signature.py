@@ -170,6 +170,7 @@ class _Signer(SigV4Auth):
         found = HTTPMessage()
         for name, value in self._received.headers:
             if name.lower() in self._signed_headers:
+                value.encode()  # bytes that are no text would come back as another kind of object
                 found[name.lower()] = value
         return found
 

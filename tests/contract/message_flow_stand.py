@@ -42,9 +42,10 @@ def client_of(service: str, url: str, key_id: str = "AKIDEXAMPLE", secret: str =
 class MessageFlowStand:
     """One API process and all around it."""
 
-    def __init__(self, url: str, process: subprocess.Popen[str], s3_url: str, redis_url: str, folder: Path) -> None:
+    def __init__(self, url: str, process: subprocess.Popen[str], s3_url: str, redis: RedisServer, folder: Path) -> None:
         self.url, self.process, self.s3_url = url, process, s3_url
-        self.settings = settings_of(redis_url, folder)
+        self.redis = redis
+        self.settings = settings_of(redis.url, folder)
         self.key: AccessKey = AccessKeyFile(self.settings.access_keys_file).add("functions")
         self.s3 = client_of("s3", s3_url)
 
@@ -133,7 +134,7 @@ def message_flow_stand(folder: Path, *, has_s3: bool = True, **settings: object)
             for name, value in environment.items():
                 patch.setenv(name, value)
             with api_process(redis.url, folder) as (url, process):
-                stand = MessageFlowStand(url, process, s3_url, redis.url, folder)
+                stand = MessageFlowStand(url, process, s3_url, redis, folder)
                 if has_s3:
                     stand.s3.create_bucket(Bucket=BUCKET)
                 yield stand

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class FunctionProcess:
         head, _ = await self._exchange(self._launch.start)
         if head["outcome"] != "ready":
             self.end()
-            raise InvocationFailed(f"{self._launch.name} could not be loaded: {head['type']}: {head['message']}")
+            raise InvocationFailed(f"{self._launch.name} could not be loaded: {_error(head)}")
         if self._file is None and head["file"]:
             self._file = Path(head["file"])
             self._stamp = stamp_of(self._file)
@@ -121,7 +122,7 @@ class FunctionProcess:
             self.end()
         if head["type"] == "MemoryError":
             raise InvocationFailed(self._words("memory"))
-        raise InvocationFailed(f"{head['type']}: {head['message']}")
+        raise InvocationFailed(_error(head))
 
     def end(self) -> None:
         """Ends it with everything it started. `gone` tells when that is done, milliseconds later."""
@@ -245,6 +246,10 @@ def _start(launch: Launch, control: socket.socket, channel: socket.socket, outpu
         pass_fds=(control.fileno(), channel.fileno()),
         start_new_session=True,
     )
+
+
+def _error(head: Mapping[str, str]) -> str:
+    return f"{head['type']}: {head['message']}" if head["message"] else head["type"]
 
 
 def _signal_name(number: int) -> str:

@@ -81,8 +81,10 @@ class WarmProcesses:
         try:
             process = await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and not turn.exception():
                 self._undo(pool, turn.result())
+            self._serve()
+            self._forget_if_empty(pool)
             raise
         if process is not None:
             return process, False

@@ -153,7 +153,7 @@ def _add_header(table: Table, _: Surroundings) -> AddHeader:
 
 
 def _replace_recipient(table: Table, _: Surroundings) -> ReplaceRecipient:
-    addresses = table.each("addresses", _address, most=MAX_ADDRESSES, wish="an address")
+    addresses = table.each("addresses", _address, most=MAX_ADDRESSES)
     if not addresses:
         table.mistake("addresses", "has none that can be used")
     return ReplaceRecipient(addresses)
@@ -186,7 +186,7 @@ def _tags(table: Table, _: Surroundings) -> AddTags:
 
 
 def _tee(table: Table, _: Surroundings) -> Tee:
-    addresses = table.each("address", _address, most=1, wish="an address")
+    addresses = table.each("address", _address, most=1)
     if not addresses:
         table.mistake("address", "has none that can be used")
     return Tee(addresses[0] if addresses else "")

@@ -22,7 +22,7 @@ def read_condition(table: Table) -> Condition | None:
     if attribute == "HAS_ATTACHMENTS":
         table.end()
         return Condition(attribute, operator) if operator else None
-    values = table.each("values", _reader(attribute, operator), most=MAX_VALUES, wish="a text")
+    values = table.each("values", _reader(attribute, operator), most=MAX_VALUES)
     if not values:
         table.mistake("values", "has none that can be used")
     table.end()

@@ -2,10 +2,12 @@
 
 Theory of operation
 1. At the start the file must be right: `load` raises what is wrong with it, all of it.
-2. From then on the file is looked at every `rules.reload_seconds` and on SIGHUP, and read when it is another one: an
-   editor may have written into it or put a new one in its place. A file that changed a moment ago is read once more
-   at the next look, because a later change within the same tick of the file's clock would not show; a wrong one is read
-   again every 10 s, because a function that it names may have come.
+2. From then on the file is looked at every `rules.reload_seconds`. When it is another one (written into, or put in the
+   place of the old one) and the next look finds it the same, it is read: a file that is still being written is not,
+   because the beginning of a file can be a right file with fewer rules. SIGHUP lets it be read at once.
+   A file that changed a moment before it was read is read once more at the next look, because a later change within the
+   same tick of the file's clock would not show; a wrong one is read again every 10 s, because a function that it names
+   may have come.
 3. A new set takes the place of the old one in one assignment. A message that is being judged goes on with the set that
    it began with.
 Invariant: there is always a set. A file that is wrong, half written, gone or not readable leaves the old one at work,
@@ -15,6 +17,7 @@ and `trouble` says so until the file is right again.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from config.logs import get_log
@@ -51,6 +54,7 @@ class RuleKeeper:
         self._stamp: _Stamp = None
         self._is_settled = False
         self._read_at = 0.0
+        self._is_asked = False
         self._wanted = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -68,32 +72,34 @@ class RuleKeeper:
 
     def reload(self) -> None:
         """Lets the file be read now, whether it seems another one or not; may be called from any thread."""
+        self._is_asked = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wanted.set)
+            with suppress(RuntimeError):  # the loop is closed: the process leaves
+                self._loop.call_soon_threadsafe(self._wanted.set)
 
     async def run(self) -> None:
         """Looks at the file for ever."""
         if self._file is None:
             return
         self._loop = asyncio.get_running_loop()
-        await self.look()
         while True:
-            try:
+            self._wanted.clear()
+            is_asked, self._is_asked = self._is_asked, False
+            await self.look(is_asked=is_asked)
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._every_seconds):
                     await self._wanted.wait()
-            except TimeoutError:
-                pass
-            is_asked = self._wanted.is_set()
-            self._wanted.clear()
-            await self.look(is_asked=is_asked)
 
     async def look(self, *, is_asked: bool = False) -> None:
-        """Reads the file if it is another one, or if somebody asked for that."""
+        """Reads the file if it is another one since the look before, or if somebody asked for that."""
         if self._file is None:
             return
         stamp, is_settled = await asyncio.to_thread(self._look, self._file)
         is_due = bool(self.trouble) and self._clock() - self._read_at > _WRONG_AGAIN_SECONDS
-        if stamp == self._stamp and self._is_settled and not is_due and not is_asked:
+        if not is_asked and stamp != self._stamp:
+            self._stamp, self._is_settled = stamp, False
+            return
+        if not is_asked and self._is_settled and not is_due:
             return
         self._stamp, self._is_settled, self._read_at = stamp, is_settled, self._clock()
         try:

@@ -114,7 +114,7 @@ def _rule(table: Table, number: int, known: Known, folder: Path) -> Rule:
     name = table.required("name", longest=64)
     if name and not (_NAME.fullmatch(name) and name.isprintable()):
         table.mistake("name", "allowed: 1 to 64 printable characters, no blank at the ends")
-    directions = table.each("direction", _direction, most=2, wish="INBOUND, OUTBOUND")
+    directions = table.each("direction", _direction, most=2)
     directions = tuple(one for one in DIRECTIONS if one in directions)
     around = Surroundings(known.lanes, known.routes, folder, directions)
     rule = Rule(
@@ -146,7 +146,13 @@ def _patterns(table: Table, key: str, most: int) -> tuple[Pattern, ...]:
         if not key.startswith("unless"):
             table.mistake(key, "is empty; leave it out for all")
         return ()
-    return table.each(key, parse_pattern, most=most, wish="user@domain, domain, *.domain, *")
+    return table.each(key, _pattern, most=most)
+
+
+def _pattern(value: Any) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("allowed: user@domain, domain, *.domain, *")  # noqa: TRY004 - told with the other mistakes
+    return parse_pattern(value)
 
 
 def _conditions(table: Table, key: str) -> tuple[Condition, ...]:

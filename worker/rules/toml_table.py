@@ -83,7 +83,7 @@ class Table:
             return default
         return int(value)
 
-    def each(self, key: str, read: Callable[[Any], _T], *, most: int, wish: str) -> tuple[_T, ...]:
+    def each(self, key: str, read: Callable[[Any], _T], *, most: int) -> tuple[_T, ...]:
         """A list, or one value in place of a list of one; `read` raises ValueError for what it cannot use."""
         if not self.has(key):
             return ()
@@ -94,9 +94,8 @@ class Table:
         for value in values[:most]:
             try:
                 found.append(read(value))
-            except (ValueError, TypeError) as error:
-                told = str(error) if isinstance(error, ValueError) and str(error) else f"allowed: {wish}"
-                self.mistake(key, f"{shown(value)}: {told}")
+            except ValueError as error:
+                self.mistake(key, f"{shown(value)}: {error}")
         return tuple(found)
 
     def texts(self, key: str) -> dict[str, str]:
@@ -132,16 +131,18 @@ class Table:
             if key not in self._asked:
                 close = difflib.get_close_matches(key, self._asked, 1)
                 known = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(dict.fromkeys(self._asked))}"
-                self.mistake(one_line(key, _MAX_SHOWN), f"there is no such key; {known}")
+                self.mistake(shown(key).strip('"'), f"there is no such key; {known}")
 
 
 def _joint(place: str, key: str) -> str:
     """How a key is put behind the place of its table."""
     if not key:
         return ""
-    return f", {key}" if place.endswith(")") else f".{key}"
+    joints = {")": ", ", ":": " "}
+    return joints.get(place[-1:], ".") + key
 
 
 def shown(value: object) -> str:
-    """A value in a mistake, short and in one line."""
-    return one_line(f'"{value}"' if isinstance(value, str) else str(value), _MAX_SHOWN)
+    """A value in a mistake: short, in one line, and safe on a terminal."""
+    text = one_line(f'"{value}"' if isinstance(value, str) else str(value), _MAX_SHOWN)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -53,15 +53,20 @@ async def ask(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -
             return work.delayed(_STOPPING)
         call = tries.begun(call, tools.now_ms())
         work = await write(_with(work, call), tools)
-        tools.failpoints.reached("judge.before_call")
         try:
-            fates, content = await _tried(work, call, function, tools)
-        except InvocationFailed as failed:
-            return _failed(work, call, failed, tools)
+            return await _asked(work, call, function, tools)
         except LeaseLost:
             raise
-        except Exception as error:
+        except Exception as error:  # the try is written: what follows must not write it again
             raise StepFailed(work) from error
+
+
+async def _asked(work: Work, call: FunctionCall, function: Function, tools: Tools) -> Work:
+    tools.failpoints.reached("judge.before_call")
+    try:
+        fates, content = await _tried(work, call, function, tools)
+    except InvocationFailed as failed:
+        return _failed(work, call, failed, tools)
     return await _answered(work, call, fates, content, tools)
 
 
@@ -106,13 +111,10 @@ def _read(answer: bytes, call: FunctionCall, message: Message, recipients: Mappi
 
 
 async def _answered(work: Work, call: FunctionCall, fates: Fates, content: bytes | None, tools: Tools) -> Work:
-    """Raises StepFailed when the content cannot be kept: the function is asked again."""
+    """Raises ContentUnavailable when the content cannot be kept: the function is asked again."""
     reference, message = "", work.message
     if content is not None:
-        try:
-            reference = await tools.spool.update_content(message.message_id, content)
-        except Exception as error:
-            raise StepFailed(work) from error
+        reference = await tools.spool.update_content(message.message_id, content)
         tools.failpoints.reached("judge.after_update")
     tools.log.info(
         "function.answered", rule=call.rule, tries=call.tries, updated_bytes=None if content is None else len(content)

@@ -115,6 +115,45 @@ def test_folding_and_another_encoding_of_the_same_words_are_no_change():
     assert refusal(PLAIN.replace(b"=?utf-8?q?J=C3=B6rg?= <", b"=?utf-8?q?J=C3?= =?utf-8?q?=B6rg?= <")) == ""
 
 
+@pytest.mark.parametrize(
+    ("written", "again"),
+    [
+        (b'"Ann Example" <app@example.com>', b"Ann Example <app@example.com>"),
+        (b'"Example, Ann" <app@example.com>', b"=?utf-8?q?Example=2C_Ann?= <app@example.com>"),
+        (b"=?utf-8?q?J=C3=B6rg_M=C3=BCller_und?= =?utf-8?q?_S=C3=B6hne?= <app@example.com>",
+         b"=?utf-8?q?J=C3=B6rg_M=C3=BCller?= und =?utf-8?b?U8O2aG5l?= <app@example.com>"),
+    ],
+)  # fmt: skip
+def test_another_way_to_write_the_same_name_is_no_change(written, again):
+    old, new = (PLAIN.replace(b"=?utf-8?q?J=C3=B6rg?= <app@example.com>", one) for one in (written, again))
+    assert refusal(new, old) == ""
+
+
+@pytest.mark.parametrize("policy", [email.policy.default, email.policy.SMTP, email.policy.compat32])
+@pytest.mark.parametrize(
+    "name", ['"' + "Ann " * 30 + 'Example"', "=?utf-8?q?J=C3=B6rg_" + "und_" * 30 + "S=C3=B6hne?="]
+)
+def test_a_long_name_that_a_library_folds_anew_is_no_change(policy, name):
+    before = PLAIN.replace(b"=?utf-8?q?J=C3=B6rg?=", name.encode())
+    assert refusal(email.message_from_bytes(before, policy=policy).as_bytes(), before) == ""
+
+
+def test_quotes_that_a_name_needs_may_not_get_lost():
+    """Some versions of Python drop them when they fold a long From, and one address becomes two."""
+    before = PLAIN.replace(b"=?utf-8?q?J=C3=B6rg?=", b'"Example, Ann"')
+    assert refusal(before.replace(b'"', b""), before) == "The immutable header From was changed."
+
+
+def test_a_long_word_of_a_header_may_be_folded_onto_a_line_of_its_own():
+    before = PLAIN.replace(b"Subject:", b"X-Long: " + b"y" * 1500 + b"\r\nSubject:")
+    assert refusal(before.replace(b"X-Long: ", b"X-Long:\r\n "), before) == ""
+
+
+def test_headers_behind_a_line_that_is_none_may_become_headers_again():
+    before = b"Received: by a\r\nFrom ann Mon Jan 1 00:00:00\r\n" + PLAIN
+    assert refusal(email.message_from_bytes(before).as_bytes(), before) == ""
+
+
 def test_an_address_does_not_come_out_of_an_encoded_word():
     before = PLAIN.replace(b"=?utf-8?q?J=C3=B6rg?=", b"=?utf-8?q?boss=40example.org=2C?=")
     assert "From was changed" in refusal(

@@ -32,6 +32,9 @@ PARTICULAR: dict[tuple[str, str], tuple[str, Any]] = {
         ["me@example.com", "example.org", "*.example.net"],
     ),
     ("relay", "fence_redirect_to"): ("tester@example.com",) * 2,
+    ("smtp", "local_domains"): ("example.com, *.example.net", ["example.com", "*.example.net"]),
+    ("functions", "pass_environment"): ("PATH, PROXY", ["PATH", "PROXY"]),
+    ("message_flow", "immutable_headers"): ("From, Date", ["From", "Date"]),
     # The order of the lanes is the order of writing.
     ("lanes", "shares"): ("express = 100, news=30, bulk=60", {"express": 100, "news": 30, "bulk": 60}),
     ("lanes", "default"): ("bulk", "bulk"),

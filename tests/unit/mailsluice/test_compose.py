@@ -111,7 +111,19 @@ def test_the_redis_of_compose_is_as_safe_as_the_embedded_one() -> None:
 
 def test_gateway_and_worker_share_the_content_store() -> None:
     folder = "data:/var/lib/mailsluice"
-    assert SERVICES["gateway"]["volumes"] == SERVICES["worker"]["volumes"] == SERVICES["api"]["volumes"] == [folder]
+    assert SERVICES["gateway"]["volumes"] == SERVICES["api"]["volumes"] == [folder]
+    assert folder in SERVICES["worker"]["volumes"]
+
+
+def test_workers_find_rules_where_the_folder_of_rules_is_mounted() -> None:
+    assert "./rules:/etc/mailsluice/rules:ro" in SERVICES["worker"]["volumes"]
+    assert SERVICES["worker"]["environment"]["SLUICE_RULES_FILE"] == "${SLUICE_RULES_FILE-}"
+    assert "SLUICE_RULES_FILE=/etc/mailsluice/rules/rules.toml" in (ROOT / "docker-compose.yml").read_text()
+
+
+def test_the_image_has_node_when_it_is_asked_for() -> None:
+    assert OURS["worker"]["build"]["args"] == {"NODE": "${NODE-}"}
+    assert 'ARG NODE=""' in DOCKERFILE
 
 
 def test_the_image_runs_as_an_ordinary_user_with_a_pinned_lock() -> None:

@@ -86,6 +86,17 @@ def test_a_function_that_is_being_asked_is_told_as_that():
     assert "try 3, asked now" in told(judged(verdict, place=Place.LEASED), NOW)
 
 
+def test_a_message_that_was_given_up_waits_for_no_function():
+    verdict = Verdict("v", (Decision("DEFAULT", (1, 2)),), parts=(Part((1, 2)),), calls=(CALL,))
+    message = judged(verdict, (DROPPED,) * 3, place=Place.DONE, reason="dropped by the operator")
+    text = told(message, NOW)
+    assert "waits" not in text
+    assert "is not asked any more, after 2 tries" in text
+    assert recipients(message)[0]["waits_for_function"] == ""
+    assert recipients(message)[0]["reason"] == "dropped by the operator"
+    assert described(message)["function_calls"][0]["next_at"] is None
+
+
 def test_calls_that_ended_tell_how():
     calls = (
         dataclasses.replace(CALL, state="answered", tries=1, error=""),

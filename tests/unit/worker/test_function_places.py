@@ -13,8 +13,12 @@ class Clock:
         return self.now
 
 
-async def test_as_many_are_inside_as_the_rule_says_and_a_few_wait():
-    places, inside = FunctionPlaces(clock=Clock()), []
+async def test_as_many_are_inside_as_the_rule_says_and_those_wait_whose_turn_comes_soon():
+    clock = Clock()
+    places, inside = FunctionPlaces(1000, clock=clock), []
+    for _ in range(60):  # the function takes a second
+        async with places.place("r", 2):
+            clock.now += 1
     leave = asyncio.Event()
 
     async def call():
@@ -26,10 +30,10 @@ async def test_as_many_are_inside_as_the_rule_says_and_a_few_wait():
     while not places.seconds_until_free("r", 2):
         tasks.append(asyncio.ensure_future(call()))
         await asyncio.sleep(0)
-    assert (len(inside), len(tasks)) == (2, 8)
+    assert (len(inside), len(tasks)) == (2, 11)
     leave.set()
     await asyncio.gather(*tasks)
-    assert len(inside) == 8
+    assert len(inside) == 11
     assert places.seconds_until_free("r", 2) == 0
 
 
@@ -45,10 +49,21 @@ async def test_who_finds_no_place_gets_a_time_of_its_own_at_the_pace_of_the_func
     assert times == pytest.approx([10, 15, 20, 25], rel=0.01)
 
 
-async def test_nobody_is_sent_away_for_longer_than_five_minutes():
-    places = FunctionPlaces(clock=Clock())
+async def test_a_function_that_takes_longer_than_ever_gives_later_times():
+    clock = Clock()
+    places = FunctionPlaces(clock=clock)
     async with AsyncExitStack() as inside:
         await _fill(places, inside, 1)
+        clock.now += 20
+        assert places.seconds_until_free("r", 1) == 20
+
+
+async def test_nobody_is_sent_away_for_longer_than_five_minutes():
+    clock = Clock()
+    places = FunctionPlaces(clock=clock)
+    async with AsyncExitStack() as inside:
+        await _fill(places, inside, 1)
+        clock.now += 10
         assert max(places.seconds_until_free("r", 1) for _ in range(10_000)) == 300
 
 

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from config.failpoints import Failpoint, Failpoints
 from sending_events.records import EventRecord
 from spool.scripts import StoreUnavailable
+from spool.sending_quota import Denied
 from spool.states import AWAITS_FUNCTION, RecipientState
 from spool.verdicts import FunctionCall, Part, Verdict
 from tests.unit.worker.stand import (
@@ -179,8 +180,9 @@ async def test_nobody_is_sent_to_while_a_function_has_to_decide_and_the_others_g
     moved = tools.spool.settlements[-1]
     assert (end.why, moved.to, moved.reason, moved.after_seconds) == ("parked", "parked", AWAITS_FUNCTION, 5.0)
     assert moved.rounds == 0
-    assert moved.verdict.calls[0].error == "it raised"
-    assert tools.flow.ended == [moved.verdict.calls[0].invocation_id]
+    (call,) = tools.spool.settlements[-2].verdict.calls  # written with the intent of the others
+    assert (call.error, call.state) == ("it raised", "waits")
+    assert tools.flow.ended == [call.invocation_id]
 
 
 async def test_before_its_time_a_function_is_not_asked_again():
@@ -384,7 +386,7 @@ async def test_who_still_waits_is_moved_although_an_async_function_runs_and_its_
 
     tools.functions.invoke = invoke
     judged = (await judge(work(tools), tools)).work
-    tools.spool.denials = [_denied()]
+    tools.spool.denials = [Denied("rate", 6000)]
     assert (await finish((await relay(judged, tools)).work, tools)).why == "lane"
     moved = tools.spool.settlements[-1]
     assert (moved.verdict.calls[0].tries, moved.verdict.calls[0].state) == (1, "waits")
@@ -417,9 +419,3 @@ def _asked(**fields):
 
 def _waiting_for(call):
     return message(verdict=Verdict("0123456789ab", calls=(call,)))
-
-
-def _denied():
-    from spool.sending_quota import Denied
-
-    return Denied("rate", 6000)

@@ -67,6 +67,12 @@ def loaded(file: Path, reader: Reader, **settings) -> RuleKeeper:
     return found
 
 
+async def looks(rules: RuleKeeper) -> None:
+    """One look finds a change, the next one that it is over."""
+    await rules.look()
+    await rules.look()
+
+
 async def until(condition) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         while not condition():
@@ -88,8 +94,8 @@ def test_the_first_set_must_be_right(file, reader):
 
 async def test_a_file_that_stays_the_same_is_not_read_again(file, reader):
     rules = loaded(file, reader)
-    await rules.look()
-    await rules.look()
+    await looks(rules)
+    await looks(rules)
     assert (rules.current.version, reader.reads) == ("one", 1)
 
 
@@ -98,9 +104,35 @@ async def test_a_changed_file_is_taken_and_told(file, reader):
     write(file, "two", LONG_AGO + 1)
     with structlog.testing.capture_logs() as lines:
         rules._log = structlog.get_logger()
-        await rules.look()
+        await looks(rules)
     assert rules.current.version == "two"
     assert [(line["event"], line["version"]) for line in lines] == [("rules.loaded", "two")]
+
+
+async def test_a_file_that_is_still_being_written_is_not_taken(file, reader):
+    rules = loaded(file, reader)
+    for number, text in enumerate(("", "t", "tw", "two"), LONG_AGO + 1):
+        write(file, text, number)
+        await rules.look()
+        assert rules.current.version == "one"
+    await rules.look()
+    assert (rules.current.version, reader.reads) == ("two", 2)
+
+
+async def test_a_file_that_is_away_for_a_moment_is_no_trouble(file, reader):
+    rules = loaded(file, reader)
+    file.unlink()
+    await rules.look()
+    write(file, "two", LONG_AGO + 1)
+    await looks(rules)
+    assert (rules.current.version, rules.trouble) == ("two", "")
+
+
+async def test_who_asks_gets_the_file_as_it_is_now(file, reader):
+    rules = loaded(file, reader)
+    write(file, "two", LONG_AGO + 1)
+    await rules.look(is_asked=True)
+    assert rules.current.version == "two"
 
 
 async def test_a_file_put_in_the_place_of_the_old_one_is_seen_though_size_and_time_are_the_same(file, reader):
@@ -108,7 +140,7 @@ async def test_a_file_put_in_the_place_of_the_old_one_is_seen_though_size_and_ti
     other = file.with_name("other")
     write(other, "two")
     other.rename(file)
-    await rules.look()
+    await looks(rules)
     assert rules.current.version == "two"
 
 
@@ -119,7 +151,7 @@ async def test_a_link_that_points_elsewhere_is_seen(file, reader, tmp_path):
     write(tmp_path / "new", "two")
     (tmp_path / "link.new").symlink_to(tmp_path / "new")
     (tmp_path / "link.new").rename(link)
-    await rules.look()
+    await looks(rules)
     assert rules.current.version == "two"
 
 
@@ -128,7 +160,7 @@ async def test_a_change_within_one_tick_of_the_files_clock_is_not_missed(file, r
     write(file, "one", now)
     rules = loaded(file, reader)
     write(file, "two", now)  # same size, same time, same inode
-    await rules.look()
+    await looks(rules)
     assert rules.current.version == "two"
 
 
@@ -137,33 +169,33 @@ async def test_a_wrong_file_leaves_the_old_set_until_it_is_right(file, reader):
     write(file, "wrong", LONG_AGO + 1)
     with structlog.testing.capture_logs() as lines:
         rules._log = structlog.get_logger()
-        await rules.look()
+        await looks(rules)
         await rules.look(is_asked=True)
     assert (rules.current.version, rules.trouble) == ("one", "wrong; and more")
     assert [line["event"] for line in lines] == ["rules.refused"]  # once for one mistake
     assert (lines[0]["version_at_work"], lines[0]["mistakes"]) == ("one", 2)
     write(file, "three", LONG_AGO + 2)
-    await rules.look()
+    await looks(rules)
     assert (rules.current.version, rules.trouble) == ("three", "")
 
 
 async def test_the_old_text_again_ends_the_trouble(file, reader):
     rules = loaded(file, reader)
     write(file, "wrong", LONG_AGO + 1)
-    await rules.look()
+    await looks(rules)
     write(file, "one", LONG_AGO + 2)
-    await rules.look()
+    await looks(rules)
     assert (rules.current.version, rules.trouble) == ("one", "")
 
 
 async def test_a_file_that_vanishes_leaves_its_rules_and_is_trouble_until_it_is_back(file, reader):
     rules = loaded(file, reader)
     file.unlink()
-    await rules.look()
+    await looks(rules)
     assert rules.current.version == "one"
     assert "No such file" in rules.trouble
     write(file, "one")
-    await rules.look()
+    await looks(rules)
     assert rules.trouble == ""
 
 
@@ -183,10 +215,10 @@ async def test_a_wrong_file_is_read_again_after_a_while_because_what_it_names_ma
     reader.error = RulesRefused(("functions/disclaimer.py is not there",))
     await rules.look(is_asked=True)
     reader.error = None
-    await rules.look()
+    await looks(rules)
     assert rules.trouble
     clock[0] += 11
-    await rules.look()
+    await looks(rules)
     assert rules.trouble == ""
 
 
@@ -205,6 +237,27 @@ async def test_asked_from_another_thread_the_job_reads_at_once(file, reader):
     await asyncio.to_thread(rules.reload)
     await until(lambda: reader.reads == 2)
     job.cancel()
+
+
+async def test_who_asks_before_the_job_runs_is_heard(file, reader):
+    rules = loaded(file, reader, reload_seconds=60)
+    write(file, "two", LONG_AGO + 1)
+    rules.reload()
+    job = asyncio.create_task(rules.run())
+    await until(lambda: rules.current.version == "two")
+    job.cancel()
+
+
+def test_asking_when_the_loop_is_closed_does_no_harm(file, reader):
+    rules = loaded(file, reader)
+
+    async def run_for_a_moment() -> None:
+        job = asyncio.create_task(rules.run())
+        await until(lambda: rules._loop is not None)
+        job.cancel()
+
+    asyncio.run(run_for_a_moment())
+    rules.reload()
 
 
 def test_what_is_shown_of_many_mistakes_is_bounded():

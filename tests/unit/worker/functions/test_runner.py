@@ -75,6 +75,7 @@ async def test_what_a_handler_may_do(here, event, answer):
     ("event", "reason"),
     [
         ("raise ValueError('no\\nsuch thing')", r"ValueError: no such thing"),
+        ("raise ValueError", "ValueError"),
         ("raise Unspeakable", r"Unspeakable: \(its text cannot be shown\)"),
         ("raise ValueError('\\ud800 x')", r"ValueError:   x"),
         ("raise KeyboardInterrupt('x')", r"KeyboardInterrupt: x"),

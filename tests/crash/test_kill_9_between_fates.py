@@ -1,0 +1,146 @@
+"""One message is partly dropped, bounced, relayed as it is and relayed as a function changed it; workers die between.
+
+Whatever is killed and when: one bounce with exactly the bounced recipients, nobody dropped is sent to, everybody else
+gets the mail once. SES's own events settle calls whose answer died with a worker.
+"""
+
+import random
+import signal
+import textwrap
+import time
+
+import pytest
+
+from config.failpoints import FAILPOINTS
+from spool.states import Place, RecipientState
+from tests.line import Line, wait_until
+from tests.ruled import PUTS, bounces_of, calls_of, noting, ruled_line, sent_to
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+
+STEPS = [name for name in FAILPOINTS if name.startswith(("worker.", "judge.", "relay.", "tell.", "finish."))]
+RULES = """
+    [[rule]]
+    name = "drop"
+    recipients = ["dropped.example"]
+    action = { type = "DROP" }
+
+    [[rule]]
+    name = "bounce"
+    recipients = "bounced.example"
+    action = { type = "BOUNCE", message = "not here" }
+
+    [[rule]]
+    name = "lane"
+    recipients = "bulk.example"
+    actions = [ { type = "LANE", lane = "bulk" }, { type = "TEE", address = "copy@added.example" } ]
+
+    [[rule]]
+    name = "ask"
+    recipients = "asked.example"
+    action = { type = "RUN_LAMBDA", mode = "sync", function = "file:f.py:handler", timeout_minutes = 5, ENVIRONMENT }
+"""
+ANSWER = """
+    assert put(event["messageId"], lambda old: old.replace(b"Subject: test", b"Subject: changed")) == "counts"
+    return {"actions": [
+        {"action": {"type": "BOUNCE", "parameters": {"bounceMessage": "no"}}, "recipients": ["bad@asked.example"]},
+        {"action": {"type": "DROP"}, "recipients": ["drop@asked.example"]},
+        {"action": {"type": "DEFAULT"}, "allRecipients": True}]}
+"""
+DROPPED = ["a@dropped.example", "b@dropped.example", "drop@asked.example"]
+BOUNCED = ["a@bounced.example", "b@bounced.example", "bad@asked.example"]
+CHANGED = ["x@asked.example", "y@asked.example"]
+PLAIN = ["a@example.net", "b@bulk.example"]
+EVERYBODY = [*DROPPED, *BOUNCED, *CHANGED, *PLAIN]
+
+
+def line_with_fates(folder, **settings) -> Line:
+    code = PUTS + noting(folder, ANSWER)
+    line = ruled_line(
+        folder,
+        RULES,
+        functions={"f": code},
+        SLUICE_RELAY_CONFIRM_SECONDS="2",
+        SLUICE_WORKER_LEASE_SECONDS="1",
+        SLUICE_WORKER_MAX_CRASHES="100",
+        **settings,
+    )
+    line.environment["SLUICE_FEEDBACK_SIMULATOR_URL"] = line.simulator_url
+    table = ", ".join(f'{name} = "{value}"' for name, value in line.environment.items() if name.startswith("SLUICE_"))
+    rules = textwrap.dedent(RULES).replace("ENVIRONMENT", f"environment = {{ {table} }}")
+    (folder / "rules.toml").write_text(rules, "utf-8")
+    return line
+
+
+def assert_fates(line: Line, ids: list[str]) -> None:
+    """Everybody has had exactly what was decided, in the books and in what SES was given."""
+    wait_until(lambda: sent_to(line)["app@example.com"] >= len(ids), "every bounce is sent")
+    account = line.account(ids)
+    account.assert_clean()
+    assert account.duplicates == 0
+    count = len(ids)
+    assert account.by_state == {"sent": 5 * count, "dropped": 3 * count, "rejected": 3 * count}
+    wanted = dict.fromkeys([*CHANGED, *PLAIN, "copy@added.example", "app@example.com"], count)
+    assert sent_to(line) == wanted
+    for message in line.load_all(ids).values():
+        (bounce,) = bounces_of(line, message)
+        failed = [row.split(b"; ")[1].decode() for row in bounce.split(b"\r\n") if row.startswith(b"Final-Recipient")]
+        assert sorted(failed) == sorted(BOUNCED)
+        assert message.verdict is not None
+        assert message.verdict.undecided == frozenset()
+    for entry in line.ledger():
+        is_changed = b"\r\nSubject: changed\r\n" in line.raw(entry)
+        assert is_changed == bool(set(entry["destinations"]) & set(CHANGED))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_killed_between_two_fates_of_a_message_changes_none(step, tmp_path):
+    with line_with_fates(tmp_path) as line:
+        line.start("feedback")
+        ids = line.submit(1, recipients=EVERYBODY)
+        doomed = line.worker(failpoints=f"{step}=kill")
+        wait_until(lambda: not doomed.is_running(), f"the worker dies at {step}")
+        assert doomed.process.returncode == -signal.SIGKILL
+        line.worker()
+        line.wait_for(ids)
+        assert_fates(line, ids)
+        assert len({one["invocationId"] for one in calls_of(tmp_path)}) == 1
+
+
+def test_one_message_survives_a_kill_at_every_step_in_turn(tmp_path):
+    with line_with_fates(tmp_path) as line:
+        line.start("feedback")
+        ids = line.submit(1, recipients=EVERYBODY)
+        for step in STEPS:
+            if line.load(ids[0]).place is Place.DONE and not step.startswith("finish."):
+                continue
+            doomed = line.worker(failpoints=f"{step}=kill")
+            wait_until(
+                lambda doomed=doomed: not doomed.is_running() or line.load(ids[0]).place is Place.DONE,
+                f"the worker dies at {step}",
+            )
+            doomed.kill()
+        line.worker()
+        line.wait_for(ids)
+        assert_fates(line, ids)
+
+
+def test_many_messages_survive_kills_at_any_moment(tmp_path):
+    chance = random.Random(4)
+    with line_with_fates(tmp_path) as line:
+        line.start("feedback")
+        ids = line.submit(25, recipients=EVERYBODY)
+        for _ in range(8):
+            worker = line.worker()
+            time.sleep(chance.uniform(0.1, 1.2))  # the moment of the kill is what is tried out
+            worker.kill()
+        line.worker()
+        line.wait_for(ids, seconds=120)
+        assert_fates(line, ids)
+        contents = [path for path in (line.folder / "content").rglob("*-u????????") if path.is_file()]
+        assert contents == []
+        assert {state for one in line.load_all(ids).values() for state in one.states} == {
+            RecipientState.SENT,
+            RecipientState.DROPPED,
+            RecipientState.REJECTED,
+        }
