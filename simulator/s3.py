@@ -28,7 +28,9 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 #: given back with the object
 _KEPT = ("Content-Type", "Cache-Control", "Content-Disposition", "Content-Language", "Expires")
 #: parameters that change nothing here
-_KNOWN_PARAMETERS = frozenset({"versionId", "x-id", "max-buckets"})
+_KNOWN_PARAMETERS = frozenset({"versionId", "x-id", "max-buckets", "AWSAccessKeyId", "Signature", "Expires"})
+#: of a URL that was signed for somebody else (version 2 above, version 4 here); signatures are not looked at
+_SIGNED = "X-Amz-"
 #: headers that would change the outcome
 _NOT_HONOURED = frozenset(
     {"x-amz-copy-source", "x-amz-write-offset-bytes", "if-match", "if-none-match", "if-modified-since",
@@ -65,7 +67,7 @@ def _operation(
     request: web.Request, bucket: str, key: str
 ) -> Callable[[web.Request, str, str], Awaitable[web.StreamResponse]]:
     level = "object" if key else "bucket" if bucket else "service"
-    if unknown := sorted(set(request.query) - _KNOWN_PARAMETERS):
+    if unknown := sorted(name for name in set(request.query) - _KNOWN_PARAMETERS if not name.startswith(_SIGNED)):
         raise S3Refused("NotImplemented", f"?{unknown[0]}")
     if found := sorted(_NOT_HONOURED & {name.lower() for name in request.headers}):
         raise S3Refused("NotImplemented", found[0])

@@ -29,7 +29,7 @@ def lambda_handler(event, context):
 
 def add_footer(message, footer):
     """To the first plain text and the first HTML; a message without either stays as it is."""
-    parts = [part for part in message.walk() if is_text(part)]  # walk() of a single part is that part itself
+    parts = list(texts_of(message))
     plain = next((part for part in parts if part.get_content_subtype() == "plain"), None)
     marked_up = next((part for part in parts if part.get_content_subtype() == "html"), None)
     if plain is not None:
@@ -41,8 +41,13 @@ def add_footer(message, footer):
     return plain is not None or marked_up is not None
 
 
-def is_text(part):
-    return part.get_content_maintype() == "text" and part.get_content_disposition() != "attachment"
+def texts_of(part):
+    """The texts that are read as the message, not those of files and messages attached to it."""
+    if part.get_content_maintype() == "multipart" and part.is_multipart():
+        for inner in part.get_payload():
+            yield from texts_of(inner)
+    elif part.get_content_maintype() == "text" and part.get_content_disposition() != "attachment":
+        yield part
 
 
 def text_of(part):

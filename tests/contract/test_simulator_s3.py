@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import http.client
 import io
 import zlib
 
@@ -134,6 +135,24 @@ def test_a_framed_body_with_a_trailing_checksum_is_unpacked(ses, s3):
         got = s3.get_object(Bucket="mail", Key="k")
         assert got["Body"].read() == b"hello world\r\n0\r\n"
         assert "ContentEncoding" not in got
+
+
+def test_framing_inside_the_chunks_of_http_is_unpacked_too(ses, s3):
+    """A stream of the JavaScript SDK: its length is known, that of its frames is not."""
+    body = framed(b"hello ", b"world")
+    pieces = (body[start : start + 7] for start in range(0, len(body), 7))
+    headers = {**FRAMED, "x-amz-decoded-content-length": "11", "Transfer-Encoding": "chunked"}
+    connection = http.client.HTTPConnection(*ses.url.removeprefix("http://").split(":"), timeout=20)
+    connection.request("PUT", "/s3/mail/k?x-id=PutObject", pieces, headers, encode_chunked=True)
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert s3.get_object(Bucket="mail", Key="k")["Body"].read() == b"hello world"
+
+
+def test_a_presigned_url_is_a_way_to_get_it(ses, s3):
+    s3.put_object(Bucket="mail", Key="k", Body=b"hello")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "mail", "Key": "k"})
+    assert ses.request("GET", url.removeprefix(ses.url))[2] == b"hello"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Updates by functions: whose recipients get which bytes, when several functions, redirects and a kill come together."""
+"""Updates by functions: who gets which bytes when several functions, a redirect or a kill come together."""
 
 from collections.abc import Iterator
 from pathlib import Path

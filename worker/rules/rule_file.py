@@ -26,6 +26,9 @@ MAX_SENDERS = 250
 MAX_RECIPIENTS = 1000
 MAX_CONDITIONS = 50
 MAX_ACTIONS = 50
+# tomllib's time for a dotted key is quadratic in its parts.
+_MAX_KEY_PARTS = 200
+_LONG_KEY = re.compile(rb"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){%d}" % _MAX_KEY_PARTS)
 _NAME = re.compile(r"(?=\S)[^\x00-\x1f\x7f]{1,64}(?<=\S)")
 
 
@@ -82,6 +85,8 @@ def _read(path: Path) -> bytes:
 
 
 def _parsed(raw: bytes, path: Path) -> dict[str, Any]:
+    if _LONG_KEY.search(raw):
+        raise RulesRefused((f"{path.name}: a key has more than {_MAX_KEY_PARTS} parts",))
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -104,7 +104,7 @@ class Table:
             return {}
         value = self._values[key]
         if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-            self.mistake(key, f'{shown(value)} is no table of texts; allowed: {{ NAME = "text", … }}')
+            self.mistake(key, 'is no table of texts; allowed: { NAME = "text", … }')
             return {}
         return value
 
@@ -144,5 +144,7 @@ def _joint(place: str, key: str) -> str:
 
 def shown(value: object) -> str:
     """A value in a mistake: short, in one line, and safe on a terminal."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
     text = one_line(f'"{value}"' if isinstance(value, str) else str(value), _MAX_SHOWN)
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

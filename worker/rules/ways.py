@@ -86,12 +86,12 @@ def changed(way: Way, change: Change) -> Way:
 
 
 def words_of(change: Change) -> str:
-    """The change in words."""
+    """The change in words; no addresses, for it stands in the log."""
     match change:
         case AddHeader(name, _):
             words = f"header {name}"
-        case ReplaceRecipient(addresses):
-            words = f"recipient replaced by {', '.join(addresses)}"
+        case ReplaceRecipient():
+            words = "recipient replaced"
         case Archive(archive):
             words = f"archive {archive}"
         case UseLane(lane):
@@ -102,8 +102,8 @@ def words_of(change: Change) -> str:
             words = f"configuration set {name}"
         case AddTags(tags):
             words = f"tags {', '.join(f'{name}={value}' for name, value in tags.items())}"
-        case Tee(address):
-            words = f"copy to {address}"
+        case Tee():
+            words = "copy to one more"
         case StopRules():
             words = "stop"
         case _:

@@ -14,13 +14,14 @@ from spool.states import (
     PAUSED_DOMAIN,
     RecipientState,
 )
+from spool.verdicts import Part, Verdict
 from tests.unit.worker.stand import NOW_MS, SEAT, AnsweringSes, attempt, in_trouble, message, stand, work
 from worker.relay.one_call import STOPPING
 from worker.relay.outcomes import Accepted, of_code
 from worker.relay.passage import next_step, passage_of
 from worker.relay.relay import relay
 from worker.steps.finish import finish
-from worker.work import Delay, Stop
+from worker.work import Delay, StepFailed, Stop
 
 WAITING, SENT, DROPPED = RecipientState.WAITING, RecipientState.SENT, RecipientState.DROPPED
 
@@ -348,3 +349,115 @@ async def test_a_lane_that_nobody_knows_is_logged_once_for_each_name():
             )
     told = [(one["wanted"], one["used"]) for one in logged if one["event"] == "lane.unknown"]
     assert told == [("nix", "express"), ("other", "express")]
+
+
+# -- parts of a message
+
+
+BULK, REST = Part((0,), lane="bulk"), ("r1@example.net", "r2@example.net")
+
+
+async def test_a_part_that_waits_for_its_lane_does_not_stop_another():
+    ses = AnsweringSes(Accepted("1"))
+    tools = stand(ses)
+    tools.spool.denials = [Denied("rate", 6000)]
+    parts = (BULK, Part((1, 2), route="default", tags={"a": "b"}))
+    verdict = await relay(work(tools, message(verdict=Verdict("v", parts=parts))), tools)
+    assert [call.recipients for call in ses.calls] == [list(REST)]
+    assert verdict.work.message.states == (WAITING, SENT, SENT)
+    assert (verdict.work.delay, verdict.work.seat.lane, verdict.work.queued) == (Delay("lane", IN_LANE), "bulk", 1)
+    assert await finish(verdict.work, tools) == Stop("lane")
+    assert (tools.spool.settlements[-1].seat.lane, tools.spool.settlements[-1].queued) == ("bulk", 1)
+
+
+async def test_of_two_parts_that_wait_the_message_stands_in_the_lane_served_first():
+    tools = stand(AnsweringSes())
+    tools.spool.denials = [Denied("rate", 6000), Denied("rate", 6000)]
+    verdict = await relay(work(tools, message(verdict=Verdict("v", parts=(BULK,)))), tools)
+    assert (verdict.work.seat.lane, verdict.work.queued) == ("express", 2)
+
+
+async def test_what_ses_says_about_the_account_stops_all_parts_of_its_route():
+    ses = AnsweringSes(of_code("Throttling", "Maximum sending rate exceeded."))
+    tools = stand(ses)
+    verdict = await relay(work(tools, message(verdict=Verdict("v", parts=(BULK,)))), tools)
+    assert len(ses.calls) == 1
+    assert verdict.work.delay == Delay("lane", IN_LANE, "throttled")
+    assert verdict.work.queued == 2
+
+
+async def test_trouble_of_one_route_does_not_stop_a_part_that_goes_by_another():
+    ses = AnsweringSes(of_code("AccessDenied", ""), Accepted("1"))
+    tools = stand(ses, routes={"us": {}, "eu": {}})
+    parts = (Part((0, 1), route="us"), Part((2,), route="eu"))
+    verdict = await relay(work(tools, message(verdict=Verdict("v", parts=parts))), tools)
+    assert [call.recipients for call in ses.calls] == [["r0@example.net", "r1@example.net"], ["r2@example.net"]]
+    assert verdict.work.message.states == (WAITING, WAITING, SENT)
+    assert (verdict.work.delay.to, verdict.work.delay.reason) == ("parked", "SES account trouble: AccessDenied")
+    assert [fact.route for fact in (*tools.spool.settlements[-1].facts, *verdict.work.unwritten.facts)] == ["us", "eu"]
+
+
+async def test_a_batch_never_mixes_two_parts():
+    ses = AnsweringSes(*(Accepted(str(n)) for n in range(5)))
+    tools = stand(ses)
+    parts = (Part(tuple(range(0, 120, 2)), headers=(("X-A", "1"),)), Part((1, 3), configuration_set="other"))
+    verdict = await relay(work(tools, message(120, verdict=Verdict("v", parts=parts))), tools)
+    assert [len(call.recipients) for call in ses.calls] == [50, 8, 50, 10, 2]
+    assert [call.content.startswith(b"X-A: 1\r\n") for call in ses.calls] == [False, False, True, True, False]
+    assert [call.configuration_set for call in ses.calls] == ["", "", "", "", "other"]
+    assert verdict.work.message.states == (SENT,) * 120
+
+
+async def test_a_turn_is_for_the_part_whose_seat_it_is():
+    ses = AnsweringSes(Accepted("1"), Accepted("2"))
+    tools = stand(ses)
+    of = message(verdict=Verdict("v", parts=(BULK,)), turn=1, turn_at="default:bulk")
+    verdict = await relay(work(tools, of), tools)
+    assert [(take.seat.lane, take.recipients) for take in tools.spool.takes] == [("express", 2), ("bulk", 1)]
+    assert verdict.work.message.turn == 0
+
+
+async def test_a_rules_tags_stand_in_for_those_of_the_application():
+    ses = AnsweringSes(Accepted("1"))
+    tools = stand(ses)
+    of = message(verdict=Verdict("v", parts=(Part((0, 1, 2), tags={"a": "rule"}),)))
+    content = b"X-SES-MESSAGE-TAGS: a=app, b=app\r\nSubject: x\r\n\r\n"
+    await relay(dataclasses.replace(work(tools, of), content=content), tools)
+    assert ses.calls[0].tags == {"a": "rule", "b": "app", "sluice-batch": f"{of.message_id}.1"}
+
+
+async def test_a_route_of_a_rule_that_is_gone_or_not_allowed_is_as_if_there_were_none_and_told_once():
+    ses = AnsweringSes(Accepted("1"), Accepted("2"))
+    tools = stand(ses, routes={"us": {}, "eu": {"from_domains": ["example.org"]}})
+    for wanted in ("eu", "gone"):
+        part = Part((0, 1, 2), route=wanted)
+        ses.outcomes = [Accepted("1"), Accepted("2")]
+        with capture_logs() as logs:
+            for _ in range(2):
+                await relay(work(tools, message(verdict=Verdict("v", parts=(part,)))), tools)
+        assert [(one["event"], one["wanted"]) for one in logs if one["event"] == "route.not_for_rule"] == [
+            ("route.not_for_rule", wanted)
+        ]
+    assert {take.seat.route for take in tools.spool.takes} == {"us"}
+
+
+async def test_what_was_learnt_of_one_part_is_not_forgotten_when_another_fails():
+    tools = stand(AnsweringSes(Accepted("1")))
+    lost = Part((2,), content_ref="file:lost", content_bytes=9)
+    with pytest.raises(StepFailed) as failed:
+        await relay(work(tools, message(verdict=Verdict("v", parts=(lost,)))), tools)
+    assert failed.value.work.message.states == (SENT, SENT, WAITING)
+    assert [one.outcome for one in failed.value.work.unwritten.attempts] == ["accepted"]
+
+
+async def test_what_is_captured_of_a_changed_part_is_a_file_of_its_own(tmp_path):
+    fence = {"fence": "capture", "fence_allowed": ["example.com"]}
+    tools = stand(AnsweringSes(), relay=fence, data={"dir": tmp_path})
+    of = message(verdict=Verdict("v", parts=(Part((0,), headers=(("X-A", "1"),)),)))
+    verdict = await relay(work(tools, of), tools)
+    assert verdict.work.message.states == (DROPPED,) * 3
+    captured = {path.name: path.read_bytes() for path in (tmp_path / "captured").iterdir()}
+    assert len(captured) == 2
+    assert b"X-A" not in captured.pop(f"{of.message_id}.eml")
+    ((_, content),) = captured.items()
+    assert content.startswith(b"X-Original-To: r0@example.net\r\nX-A: 1\r\n")

@@ -245,7 +245,7 @@ def test_who_is_dropped_is_in_no_part_and_only_the_copy_goes(tmp_path):
     verdict, message = judged(some_rules(tmp_path, text), a_message())
     assert fates(verdict, message) == {BOB: "DROP drop", "copy@kept.example": "DEFAULT copy"}
     assert verdict.parts == (Part((1,)),)
-    assert [(one.rule, one.actions) for one in verdict.applied] == [("copy", "copy to copy@kept.example")]
+    assert [(one.rule, one.actions) for one in verdict.applied] == [("copy", "copy to one more")]
 
 
 def test_marks_of_junk_and_bypass_are_headers(tmp_path):
