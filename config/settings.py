@@ -1,8 +1,8 @@
 """Every setting of the program: its type, unit, default and one sentence.
 
 A setting `[smtp] max_message_bytes` of `mailsluice.toml` is `SLUICE_SMTP_MAX_MESSAGE_BYTES` in the environment;
-the environment wins. The list is sections.py, relay_settings.py and rule_settings.py, what a value may be setting_kinds.py; here they
-are put together and checked against each other. Reading them is in settings_source.py.
+the environment wins. The list is sections.py, relay_settings.py and rule_settings.py, what a value may be
+setting_kinds.py; here they are put together and checked against each other. Reading them is in settings_source.py.
 """
 
 import os

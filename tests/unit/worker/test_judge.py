@@ -12,7 +12,7 @@ from sending_events.records import EventRecord
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import Denied
 from spool.states import AWAITS_FUNCTION, RecipientState
-from spool.verdicts import FunctionCall, Part, Verdict
+from spool.verdicts import Decision, FunctionCall, Part, Verdict
 from tests.unit.worker.stand import (
     NOW_MS,
     AnsweringFunctions,
@@ -419,3 +419,26 @@ def _asked(**fields):
 
 def _waiting_for(call):
     return message(verdict=Verdict("0123456789ab", calls=(call,)))
+
+
+# -- told
+
+
+async def test_the_sender_is_told_of_the_addresses_that_it_wrote_and_of_nobody_who_was_added():
+    verdict = Verdict("v", replaced={0: "instead@example.org"}, added=("copy@example.org",))
+    of = message(2).judged(verdict)
+    of = dataclasses.replace(of, states=(REJECTED,) * 3)
+    tools = stand()
+    told = (await tell(work(tools, of), tools)).work
+    (bounce,) = tools.spool.settlements[-1].spawned
+    assert b"Final-Recipient: rfc822; r0@example.net\r\n" in bounce.content
+    assert b"@example.org" not in bounce.content
+    assert told.message.told == frozenset({0, 1})
+
+
+async def test_what_ses_refused_is_told_of_auto_submitted_mail_too_and_not_what_a_rule_bounced():
+    verdict = Verdict("v", decisions=(Decision("BOUNCE", (0,), "r", "x", "no"), Decision("DEFAULT", (1,), "r")))
+    of = message(2, states=(REJECTED,) * 2, verdict=verdict, is_auto_submitted=True)
+    tools = stand()
+    told = (await tell(work(tools, of), tools)).work
+    assert told.message.told == frozenset({1})

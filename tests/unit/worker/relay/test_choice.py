@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from config.settings import Settings
 from spool.sending_quota import Seat
+from spool.verdicts import Part, Verdict
 from tests.unit.worker.stand import message
 from worker.relay.choice import (
     domain_fit,
@@ -297,3 +298,34 @@ def test_there_is_another_route_only_if_one_is_allowed_and_open():
     only_user = settings(routes={"example": {}, "vip": {"users": ["boss"]}})
     assert not has_other_route("m", seat, only_user, everything_open)
     assert has_other_route("m", dataclasses.replace(seat, sender="boss"), only_user, everything_open)
+
+
+# -- what a rule says about a part
+
+
+TWO_ROUTES = {"routes": {"us": {}, "eu": {}, "strict": {"from_domains": ["example.org"]}}}
+
+
+def test_a_rules_route_comes_before_all_others_open_or_not_and_no_other_takes_its_place():
+    for name in ("us", "eu"):
+        seat = seat_of(message(), b"", settings(**TWO_ROUTES), lambda _: False, Part((0,), route=name))
+        assert (seat.route, seat.is_fixed) == (name, True)
+        assert not has_other_route(message().message_id, seat, settings(**TWO_ROUTES), everything_open)
+
+
+@pytest.mark.parametrize("name", ["strict", "gone"])
+def test_a_rules_route_that_is_not_allowed_or_gone_is_as_if_there_were_none(name):
+    seat = seat_of(message(), b"", settings(**TWO_ROUTES), everything_open, Part((0,), route=name))
+    assert seat == chosen(sections=TWO_ROUTES)
+
+
+def test_a_rules_lane_comes_before_header_and_user_and_a_lane_that_is_gone_does_not():
+    head = b"X-Sluice-Lane: express\r\n"
+    assert seat_of(message(), head, settings(), everything_open, Part((0,), lane="bulk")).lane == "bulk"
+    assert seat_of(message(), head, settings(), everything_open, Part((0,), lane="gone")).lane == "express"
+
+
+def test_a_turn_moves_no_part_into_its_lane():
+    of = message(turn=5, turn_at="default:bulk", verdict=Verdict("v"))
+    assert seat_of(of, b"", settings(), everything_open, Part((0,))).lane == "express"
+    assert seat_of(of, b"", settings(), everything_open, Part((0,), lane="bulk")).lane == "bulk"
