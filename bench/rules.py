@@ -5,20 +5,24 @@
   rule matches and adds a header, so that there is a verdict to write.
 - function: a synchronous Python function that answers at once, in 1 and in 4 processes that are warm, each with one
   caller that asks again as soon as it has the answer: from the event to the bytes of the answer.
+- added, waiting: the same on a whole line, and what messages cost that wait for a function that fails (rules_line.py).
 """
 
 import argparse
 import asyncio
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.figures import aligned, percentile
+from bench.relay_rows import rows_table
+from bench.rules_line import QUICK, LineOptions, added, waiting
 from config.settings import Settings
 from spool.records import Message
 from spool.states import Place, RecipientState
@@ -185,16 +189,23 @@ async def called(target: str, processes: int, calls: int) -> tuple[float, Sequen
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.rules", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few messages and calls: does it work")
-    parser.add_argument("--only", choices=("rules", "function"), help="this part")
+    parser.add_argument("--only", choices=("rules", "function", "added", "waiting"), action="append", help="this part")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started here is ended
     messages, calls = (50, 80) if arguments.quick else (2000, 4000)
+    options = QUICK if arguments.quick else LineOptions()
+    tables: dict[str, tuple[str, Callable[[], str]]] = {
+        "rules": ("Judging a message", lambda: rules_table(messages)),
+        "function": ("A function of this machine that answers at once", lambda: function_table(calls)),
+        "added": ("From the client's 250 to SES; one worker", lambda: rows_table(list(added(options)))),
+        "waiting": ("While messages wait for a function that fails", lambda: rows_table(list(waiting(options)))),
+    }
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}.")
     if (busy := os.getloadavg()[0]) > 1:
         print(f"The machine is busy with other work (load {busy:.1f}): figures are worse than they could be.")
-    if arguments.only != "function":
-        print(f"\nJudging a message\n{rules_table(messages)}", flush=True)
-    if arguments.only != "rules":
-        print(f"\nA function of this machine that answers at once\n{function_table(calls)}", flush=True)
+    for name in arguments.only or tables:
+        title, measured = tables[name]
+        print(f"\n{title}\n{measured()}", flush=True)
     return 0
 
 

@@ -44,6 +44,7 @@ LOG_EVENTS: dict[str, str] = {
     "worker.resumed": "the worker takes tasks again",
     "rules.loaded": "these rules hold from now on",
     "rules.refused": "the file of rules cannot be used; the old rules stay at work",
+    "rules.not_kept": "the copy of the last good rules cannot be written; a start with a wrong file would be refused",
     "function.output": "a line that a function of this machine printed",
     "flow.tidied": "contents that no function may read any more were removed",
     "quota.known": "SES told the account's limits",

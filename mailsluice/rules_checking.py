@@ -7,10 +7,11 @@ import typer
 from aws_api.admin.wording import escaped, many
 from config.errors import Refused
 from config.settings import Settings
-from worker.rules.records import RuleSet, RunLambda
+from worker.rules.records import Archive, RuleSet, RunLambda
 from worker.rules.rule_file import Known, RulesRefused, read_rules
 
 EXIT_MISTAKES = 1
+_SHOWN_RULES = 5
 
 
 def run(settings: Settings, file: Path | None) -> int:
@@ -47,4 +48,12 @@ def told(rules: RuleSet, settings: Settings) -> str:
         lines.append(f"  {many(functions, 'rule')} with a function")
     if not settings.smtp.local_domains and any(rule.directions == ("INBOUND",) for rule in rules.rules):
         lines.append("  note: [smtp] local_domains is empty, so no mail is INBOUND")
+    if archiving := [rule.name for rule in rules.rules if any(isinstance(one, Archive) for one in rule.changes)]:
+        lines.append(f"  note: ARCHIVE ({_names(archiving)}) only names an archive; nothing is archived yet")
     return "\n".join(lines)
+
+
+def _names(rules: list[str]) -> str:
+    shown = ", ".join(f'"{escaped(name)}"' for name in rules[:_SHOWN_RULES])
+    left_out = len(rules) - _SHOWN_RULES
+    return f"{shown} and {many(left_out, 'other rule')}" if left_out > 0 else shown

@@ -1,6 +1,7 @@
 """Becomes a Celery worker: `mailsluice worker` is `celery -A worker.app worker` with our defaults.
 
-What is wrong with the rules is told here already, line by line; the worker itself would say it in one line of its log.
+What is wrong with the rules is told here already, line by line, when the worker could not start with them; the worker
+itself would say it in one line of its log.
 """
 
 import os
@@ -9,7 +10,7 @@ import sys
 from config.errors import Refused
 from config.queues import ALL_QUEUES
 from config.settings import Settings
-from worker.rules.keeper import check_file
+from worker.rules.keeper import check_start
 
 
 def run(settings: Settings) -> int:
@@ -19,7 +20,7 @@ def run(settings: Settings) -> int:
     application in the current folder first, whose `worker/` need not be ours.
     """
     try:
-        check_file(settings)
+        check_start(settings)
     except Refused as refused:
         sys.stderr.write(f"{refused.reason}\n")
         return 1

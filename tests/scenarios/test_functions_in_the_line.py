@@ -118,13 +118,15 @@ def test_what_a_function_puts_is_sent_to_its_recipients_and_to_no_others(tmp_pat
         (tmp_path / "rules.toml").write_text(rules)
         line.worker()
         everybody = ["a@asked.example", "b@broken.example", "x@example.net"]
-        ids = line.submit(2, recipients=everybody, size_bytes=300_000) + line.submit(2, recipients=everybody)
+        ids = [
+            one for size in (500, 300_000, 2_500_000) for one in line.submit(1, recipients=everybody, size_bytes=size)
+        ]
         line.wait_for(ids)
         line.account(ids).assert_clean()
         for entry in line.ledger():
             assert (b"\r\nSubject: changed\r\n" in line.raw(entry)) == (entry["destinations"] == ["a@asked.example"])
             assert b"broken" not in line.raw(entry)
-        assert sum(sent_to(line).values()) == 12
+        assert sum(sent_to(line).values()) == 9
         contents = [path for path in (line.folder / "content").rglob("*-u*") if path.is_file()]
         assert contents == [], "updated contents go with their message"
 
@@ -184,16 +186,16 @@ def test_messages_parked_on_a_failing_function_cost_no_calls_beyond_the_schedule
 
 
 def test_a_slow_function_stops_no_other_mail(tmp_path):
-    with ruled_line(tmp_path, ASK, functions={"f": noting(tmp_path, f"time.sleep(2)\n{LET_PASS}")}) as line:
+    with ruled_line(tmp_path, ASK, functions={"f": noting(tmp_path, f"time.sleep(1.5)\n{LET_PASS}")}) as line:
         line.worker()
-        slow = line.submit(40, recipients=["a@asked.example"])
+        slow = line.submit(24, recipients=["a@asked.example"])
         wait_until(lambda: calls_of(tmp_path), "the function runs")
         for _ in range(3):
             line.wait_for(line.submit(20), seconds=5)
         line.wait_for(slow, seconds=120)
         line.account(slow).assert_clean()
-        assert sent_to(line)["a@asked.example"] == 40
-        assert len(calls_of(tmp_path)) == 40
+        assert sent_to(line)["a@asked.example"] == 24
+        assert len(calls_of(tmp_path)) == 24
 
 
 def test_what_waits_for_a_function_can_be_held_retried_and_dropped(tmp_path):
@@ -231,3 +233,34 @@ def test_when_the_message_is_too_old_the_fallback_decides(tmp_path):
         assert message.states in {(RecipientState.SENT,), (RecipientState.EXPIRED,)}
         assert message.states == (RecipientState.SENT,)
         line.account([message_id]).assert_clean()
+
+
+def test_a_worker_that_is_stopped_lets_a_function_answer_and_leaves_the_rest_to_the_next(tmp_path):
+    slow = noting(tmp_path, f"time.sleep(2)\n{LET_PASS}")
+    with ruled_line(tmp_path, ASK + NOTE, functions={"f": slow}) as line:
+        worker = line.worker()
+        ids = line.submit(12, recipients=["a@asked.example", "x@example.net"])
+        wait_until(lambda: calls_of(tmp_path), "the function runs")
+        assert worker.stop() == 0
+        assert "Traceback" not in worker.log()
+        assert {one.place for one in line.load_all(ids).values()} <= {Place.DUE, Place.PARKED, Place.DONE}
+        line.worker()
+        line.wait_for(ids, seconds=90)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.duplicates == 0
+
+
+def test_a_restart_of_the_server_while_a_function_runs_loses_no_answer(tmp_path):
+    slow = noting(tmp_path, f"time.sleep(2)\n{LET_PASS}")
+    with ruled_line(tmp_path, ASK, functions={"f": slow}, SLUICE_WORKER_LEASE_SECONDS="10") as line:
+        line.worker()
+        ids = line.submit(2, recipients=["a@asked.example", "x@example.net"])
+        wait_until(lambda: calls_of(tmp_path), "the function runs")
+        line.redis.kill()
+        line.redis.start()
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.duplicates == 0
+        assert len(calls_of(tmp_path)) == 2

@@ -227,7 +227,7 @@ def _new_recipients(
         if key not in known:
             new.setdefault(key, written)
     for key, written in new.items():
-        address, decide = _mailable(written), named.get(key)
+        address, decide = _mailable(written, key), named.get(key)
         if fault := _fault(address, decide, direction, is_local):
             ignored.append(f"{one_line(written, 100)} ({fault})")
         elif decide is not None:
@@ -258,13 +258,13 @@ def _telling(
     )
 
 
-def _mailable(address: str) -> str:
-    """The address as SES takes it; "" for what is none."""
+def _mailable(address: str, key: str) -> str:
+    """The address as SES takes it; "" for what is none. `key` is what _key made of it."""
     local_part, _, domain = address.rpartition("@")
     if len(address) > MAX_ADDRESS_CHARACTERS or len(local_part) > MAX_LOCAL_PART_CHARACTERS:
         return ""
     try:
-        return _ADDRESS.validate_python(address if domain.isascii() else f"{local_part}@{plain_domain(domain)}")
+        return _ADDRESS.validate_python(address if domain.isascii() else f"{local_part}@{key.rpartition('@')[2]}")
     except ValidationError:
         return ""
 

@@ -71,10 +71,11 @@ class FileTarget:
 Target = LambdaTarget | HttpTarget | PythonTarget | FileTarget
 
 
-def parse_target(text: str, folder: Path) -> Target:
+def parse_target(text: str, folder: Path, *, needs_file: bool = True) -> Target:
     """What `text` names. A relative path is looked for in `folder`, then in the working directory.
 
-    Raises ValueError with what is allowed, for a file also when it is not there.
+    Raises ValueError with what is allowed, for a file also when it is not there; without `needs_file` one that is
+    nowhere is expected in `folder`.
     """
     scheme, _, rest = text.partition(":")
     match scheme:
@@ -83,7 +84,7 @@ def parse_target(text: str, folder: Path) -> Target:
         case "python":
             return _python_target(rest)
         case "file":
-            return _file_target(rest, folder)
+            return _file_target(rest, folder, needs_file=needs_file)
     return _lambda_target(text)
 
 
@@ -131,7 +132,7 @@ def _python_target(dotted: str) -> PythonTarget:
     return PythonTarget(module, handler)
 
 
-def _file_target(rest: str, folder: Path) -> FileTarget:
+def _file_target(rest: str, folder: Path, *, needs_file: bool) -> FileTarget:
     name, _, handler = rest.rpartition(":")
     language = _LANGUAGES.get(Path(name).suffix.lower())
     if language is None or "\0" in name or not _HANDLER.fullmatch(handler):
@@ -141,6 +142,8 @@ def _file_target(rest: str, folder: Path) -> FileTarget:
         found = next((path for place in places if (path := (place / name).resolve()).is_file()), None)
     except (OSError, RuntimeError) as error:  # RuntimeError: symlinks in a ring
         raise ValueError(f"the file {_shown(name)} cannot be looked for ({type(error).__name__})") from error
+    if found is None and not needs_file:
+        found = folder.absolute() / name
     if found is None:
         looked_in = "" if Path(name).is_absolute() else f" in {' and in '.join(map(str, places))}"
         raise ValueError(f"there is no file {_shown(name)}{looked_in}")

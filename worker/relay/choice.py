@@ -38,6 +38,7 @@ _LANE = re.compile(rb"(?im)^x-sluice-lane" + _VALUE)
 _FROM = re.compile(rb"(?im)^from" + _VALUE)
 # So much of From is looked at; the first address stands there in all mail that means well.
 _MAX_FROM_BYTES = 10_000
+_LONGEST_DOMAIN = 253
 # No more is asked of a domain than that it is one word: a literal such as [192.0.2.1] is none.
 _DOMAIN = re.compile(r"[^\s@,;:<>()\[\]\"\\]+")
 
@@ -183,7 +184,7 @@ def _domain_of(address: str) -> str:
 def plain_domain(domain: str) -> str:
     """For comparing: lower case, no final dot, international names as A-labels where that is possible."""
     domain = domain.strip().rstrip(".").lower()
-    if domain.isascii():
+    if domain.isascii() or len(domain) > _LONGEST_DOMAIN:  # the codec takes microseconds for each character
         return domain
     try:
         return domain.encode("idna").decode("ascii")

@@ -67,6 +67,8 @@ class Surroundings:
     folder: Path
     #: Of the rule; empty = both.
     directions: tuple[Direction, ...]
+    #: Whether the files of functions must be there.
+    needs_files: bool = True
 
 
 Reader = Callable[[Table, Surroundings], Disposal | Change]
@@ -117,7 +119,7 @@ def _target(table: Table, around: Surroundings) -> tuple[str, bool]:
     """The target as it means the same everywhere, and whether it runs on this machine."""
     text = table.required("function")
     try:
-        target = parse_target(text, around.folder) if text else None
+        target = parse_target(text, around.folder, needs_file=around.needs_files) if text else None
     except ValueError as error:
         table.mistake("function", str(error))
         return text, True

@@ -8,7 +8,8 @@ is read.
 
 import ipaddress
 import re
-from functools import cached_property
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from spool.records import Message
 from worker.relay.header_addresses import mailboxes
@@ -24,6 +25,23 @@ _MAX_LISTS = 10
 
 _FIELD = re.compile(rb"(?m)^([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 
+T = TypeVar("T")
+
+
+class _Once(Generic[T]):
+    """A property that is computed once, without a lock.
+
+    functools.cached_property of Python 3.11 holds one lock for the facts of all messages while it computes: the event
+    loop would wait for a thread that looks at a large message.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, facts: Any, _: type | None = None) -> T:
+        found = facts.__dict__[self._name] = self._compute(facts)
+        return found
+
 
 class Facts:
     """About one message: its envelope and how it came as the spool has them, the rest from its content."""
@@ -32,6 +50,7 @@ class Facts:
         self._message = message
         self._content = content
         self._texts: dict[str, tuple[str, ...]] = {}
+        self._folded: dict[str, tuple[str, ...]] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -48,7 +67,7 @@ class Facts:
         """Of MAIL FROM; empty for the null sender."""
         return self._message.sender
 
-    @cached_property
+    @_Once
     def source_ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         """Who handed the message in; None when that was nobody with an address."""
         try:
@@ -70,12 +89,33 @@ class Facts:
             self._texts[name] = tuple(text_of(value[:MAX_VALUE_BYTES]) for value in self._raw(name))
         return self._texts[name]
 
-    @cached_property
+    def folded_headers(self, name: str) -> tuple[str, ...]:
+        """The same for comparing without regard to case."""
+        if name not in self._folded:
+            self._folded[name] = _folded(self.headers(name))
+        return self._folded[name]
+
+    @_Once
+    def folded_subject(self) -> tuple[str, ...]:
+        """The first one as it is compared; none without one."""
+        return self.folded_headers("Subject")[:1]
+
+    @_Once
+    def folded_user(self) -> tuple[str, ...]:
+        """The user as it is compared."""
+        return _folded((self.user,))
+
+    @_Once
+    def folded_attachment_names(self) -> tuple[str, ...]:
+        """The file names as they are compared."""
+        return _folded(self.attachment_names)
+
+    @_Once
     def sender_addresses(self) -> tuple[str, ...]:
         """The addresses in Sender, as they are written."""
         return self._addresses("sender")
 
-    @cached_property
+    @_Once
     def from_addresses(self) -> tuple[str, ...]:
         """The addresses in From, as they are written."""
         return self._addresses("from")
@@ -90,7 +130,7 @@ class Facts:
         """The file names of all parts; every one when a part has several."""
         return self._attachments.names
 
-    @cached_property
+    @_Once
     def _attachments(self) -> Attachments:
         return attachments_of(self._content)
 
@@ -105,7 +145,7 @@ class Facts:
     def _raw(self, name: str) -> list[bytes]:
         return self._fields.get(name.encode("utf-8", "replace"), [])
 
-    @cached_property
+    @_Once
     def _fields(self) -> dict[bytes, list[bytes]]:
         """Name in lower case → values as they are written."""
         head = self._content[:MAX_HEAD_BYTES]
@@ -115,3 +155,7 @@ class Facts:
             if len(values) < MAX_HEADERS_OF_A_NAME:
                 values.append(value)
         return found
+
+
+def _folded(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text.casefold() for text in texts)

@@ -66,7 +66,10 @@ class Matching:
         self._fitting = {direction: fitting & rule_set.by_direction[direction] for direction in DIRECTIONS}
         self._has_addresses = rule_set.recipients.has_addresses or rule_set.unless_recipients.has_addresses
         self._domains: dict[str, _DomainView] = {}
-        self._conditions: dict[int, str | None] = {}
+        #: Rules whose conditions are not true.
+        self._refuted = 0
+        #: Of rules whose conditions are true: the sender's hit, and it and the conditions in words.
+        self._fitted: dict[int, tuple[Hit, str, str]] = {}
 
     @property
     def may_match(self) -> bool:
@@ -90,30 +93,37 @@ class Matching:
 
     def matches(self, likeness: Likeness) -> Iterator[Match]:
         """The rules that match such recipients, in the order of the file."""
-        left = rules_of(likeness.hits)
-        while left:
-            number = (left & -left).bit_length() - 1
-            left &= left - 1
-            if (match := self._match(number, likeness.hits)) is not None:
-                yield match
+        digits = bin(rules_of(likeness.hits) & ~self._refuted)[:1:-1]
+        number = digits.find("1")
+        while number >= 0:
+            if number in self._fitted or self._fits(number):
+                yield self._match(number, likeness.hits)
+            number = digits.find("1", number + 1)
 
-    def _match(self, number: int, hits: Sequence[Hit]) -> Match | None:
-        rule = self._rules.rules[number]
-        if number not in self._conditions:
-            self._conditions[number] = _conditions_told(rule, self._facts)
-        conditions = self._conditions[number]
-        if conditions is None:
-            return None
+    def _fits(self, number: int) -> bool:
+        """Whether the conditions of a rule are true, whose sender fits. Asked once for each rule."""
+        rule, told = self._rules.rules[number], []
+        for condition in rule.conditions:
+            if not (words := why_true(condition, self._facts)):
+                self._refuted |= 1 << number
+                return False
+            told.append(words)
+        for condition in rule.unless:
+            if why_true(condition, self._facts):
+                self._refuted |= 1 << number
+                return False
         header, sender = next((header, hit) for header, some in self._senders if (hit := best_hit(some, number)))
+        sender_told = f"{header} matches {sender.text}" if sender.text else ""
+        self._fitted[number] = sender, sender_told, " and ".join(told)
+        return True
+
+    def _match(self, number: int, hits: Sequence[Hit]) -> Match:
+        sender, sender_told, conditions = self._fitted[number]
         recipient = best_hit(hits, number)
         assert recipient is not None, "only rules that one of the hits names are asked about"
-        told = (
-            f"{header} matches {sender.text}" if sender.text else "",
-            f"recipient matches {recipient.text}" if recipient.text else "",
-            conditions,
-        )
-        because = "; ".join(one for one in told if one) or "it is for all mail"
-        return Match(rule, (sender.rank, recipient.rank), because[:_MAX_BECAUSE_CHARACTERS])
+        recipient_told = f"recipient matches {recipient.text}" if recipient.text else ""
+        because = "; ".join(filter(None, (sender_told, recipient_told, conditions))) or "it is for all mail"
+        return Match(self._rules.rules[number], (sender.rank, recipient.rank), because[:_MAX_BECAUSE_CHARACTERS])
 
     def _view(self, domain: str) -> _DomainView:
         plain = plain_domain(domain)
@@ -152,15 +162,3 @@ def _sender_hits(rule_set: RuleSet, facts: Facts) -> tuple[tuple[str, tuple[Hit,
     return tuple(
         (header, tuple(sorted(dict.fromkeys(hits), key=lambda hit: -hit.rank))) for header, hits in by_header.items()
     )
-
-
-def _conditions_told(rule: Rule, facts: Facts) -> str | None:
-    """What fits of the conditions; None when one of them is not true, or one of `unless` is."""
-    told = []
-    for condition in rule.conditions:
-        if not (words := why_true(condition, facts)):
-            return None
-        told.append(words)
-    if any(why_true(condition, facts) for condition in rule.unless):
-        return None
-    return " and ".join(told)

@@ -33,6 +33,12 @@ class Condition:
     values: tuple[str | int, ...] = ()
     #: For HEADER: its name as written.
     header: str = ""
+    #: Texts among the values, as they are compared.
+    folded: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        folded = tuple(value.casefold() for value in self.values if isinstance(value, str))
+        object.__setattr__(self, "folded", folded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,23 +55,36 @@ class RulesRefused(Refused):
 
 def read_rules(path: Path, known: Known) -> RuleSet:
     """The rule set of a file. Raises RulesRefused with everything that is wrong with it."""
-    raw = _read(path)
+    return parse_rules(read_bytes(path), path, known)
+
+
+def parse_rules(raw: bytes, path: Path, known: Known, *, needs_files: bool = True) -> RuleSet:
+    """The rule set that these bytes of the file `path` are. Raises RulesRefused with everything that is wrong.
+
+    Without `needs_files` the files of functions may be missing: such a function fails whenever it is asked.
+    """
     values = _parsed(raw, path)
     mistakes: list[str] = []
     file = Table(values, f"{path.name}:", mistakes)
     rules = []
     names: dict[str, int] = {}
     for number, table in enumerate(_rule_tables(file, values, path.name, mistakes)):
-        rule = _rule(table, number, known, path.absolute().parent)
+        rule = _rule(table, number, known, path.absolute().parent, needs_files=needs_files)
         if rule.name and (first := names.setdefault(rule.name.casefold(), number)) != number:
             table.mistake("name", f'"{rule.name}" is the name of rule {first + 1} already')
         rules.append(rule)
     if mistakes:
         raise RulesRefused(tuple(mistakes))
-    return RuleSet(hashlib.blake2b(raw, digest_size=6).hexdigest(), tuple(rules), str(path))
+    return RuleSet(version_of(raw), tuple(rules), str(path))
 
 
-def _read(path: Path) -> bytes:
+def version_of(raw: bytes) -> str:
+    """12 hex digits of the hash of a file's bytes."""
+    return hashlib.blake2b(raw, digest_size=6).hexdigest()
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of the file. Raises RulesRefused when there are none to be had, or too many."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -115,13 +128,13 @@ def _rule_tables(file: Table, values: dict[str, Any], name: str, mistakes: list[
     return tables
 
 
-def _rule(table: Table, number: int, known: Known, folder: Path) -> Rule:
+def _rule(table: Table, number: int, known: Known, folder: Path, *, needs_files: bool) -> Rule:
     name = table.required("name", longest=64)
     if name and not (_NAME.fullmatch(name) and name.isprintable()):
         table.mistake("name", "allowed: 1 to 64 printable characters, no blank at the ends")
     directions = table.each("direction", _direction, most=2)
     directions = tuple(one for one in DIRECTIONS if one in directions)
-    around = Surroundings(known.lanes, known.routes, folder, directions)
+    around = Surroundings(known.lanes, known.routes, folder, directions, needs_files=needs_files)
     rule = Rule(
         number=number,
         name=name,

@@ -1,7 +1,7 @@
 """Async functions of a message: started beside its relay, their ends written with it (beside.py has the theory)."""
 
-import dataclasses
 from collections.abc import Mapping
+from functools import partial
 
 from config.errors import TryLater
 from spool.verdicts import FunctionCall
@@ -10,6 +10,7 @@ from worker.rules.answers import direction_of, function_of, with_call
 from worker.rules.facts import Facts
 from worker.rules.records import Function, RuleSet
 from worker.steps import tries
+from worker.steps.off_loop import computed, is_large
 from worker.tools import Tools
 from worker.work import Work
 
@@ -18,6 +19,7 @@ _MOMENT_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 # After the function's own time limit a call whose end nobody knows counts as failed.
 _LATE_SECONDS = 60.0
+_AFTER_STOP_SECONDS = 1.0
 
 
 def start_aside(work: Work, rule_set: RuleSet, tools: Tools) -> Work:
@@ -40,8 +42,24 @@ async def join_aside(work: Work, tools: Tools, *, is_done: bool) -> Work:
     work = _noted(work, await work.beside.ended(at_most_seconds=_MOMENT_SECONDS), tools)
     while work.beside and is_done and not tools.stopping.is_set():
         work = _noted(work, await work.beside.ended(at_most_seconds=_LOOK_SECONDS), tools)
+    return _left(work, tools)
+
+
+def _left(work: Work, tools: Tools) -> Work:
+    """The message goes on without those that still run; when their worker stops they end with it."""
+    for call in tries.waiting(work.message.verdict, "async"):
+        if call.invocation_id in work.beside:
+            if tools.stopping.is_set():
+                later = tries.invited(call, tools.now_ms() + int(_AFTER_STOP_SECONDS * 1000))
+            else:
+                later = tries.left_running(call, tools.now_ms() + int(_limit_seconds(call, tools) * 1000))
+            work = _with(work, later)
     work.beside.leave(tools.left)
     return work
+
+
+def _limit_seconds(call: FunctionCall, tools: Tools) -> float:
+    return function_of(call, tools.rules.current).timeout_seconds + _LATE_SECONDS
 
 
 def _noted(work: Work, ended: Mapping[str, str], tools: Tools) -> Work:
@@ -53,15 +71,14 @@ def _noted(work: Work, ended: Mapping[str, str], tools: Tools) -> Work:
 
 def _begun(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -> Work:
     now_ms = tools.now_ms()
-    if call.tries >= tries.MAX_ASYNC_TRIES:  # the last one ended with its worker
-        return _ended(work, call, call.error or "no answer", tools)
+    if tries.is_used_up(call):
+        return _ended(work, call, call.error, tools)
     function = function_of(call, rule_set)
     if wait_seconds := tools.places.seconds_until_free(call.rule, function.concurrency):
         return _with(work, tries.invited(call, now_ms + int(wait_seconds * 1000)))
     begun = tries.begun(call, now_ms)
-    late_ms = now_ms + int((function.timeout_seconds + _LATE_SECONDS) * 1000)
     work.beside.start(call.invocation_id, _called(work, begun, function, tools))
-    return _with(work, dataclasses.replace(begun, next_at_ms=late_ms))
+    return _with(work, begun)
 
 
 async def _called(work: Work, call: FunctionCall, function: Function, tools: Tools) -> str:
@@ -72,7 +89,8 @@ async def _called(work: Work, call: FunctionCall, function: Function, tools: Too
     try:
         async with tools.places.place(call.rule, function.concurrency):
             facts = Facts(message, work.content)
-            payload = event_of(facts, message, recipients, direction=direction, invocation_id=invocation_id)
+            event = partial(event_of, facts, message, recipients, direction=direction, invocation_id=invocation_id)
+            payload = await computed(event, is_long=is_large(work))
             seconds = function.timeout_seconds
             await tools.flow.begin(message, work.content, invocation_id=invocation_id, seconds=seconds, is_sync=False)
             await tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)

@@ -15,6 +15,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from config.errors import TryLater
 from spool.records import Message
@@ -28,6 +29,7 @@ from worker.rules.directions import local_domains
 from worker.rules.facts import Facts
 from worker.rules.records import Function, RuleSet
 from worker.steps import tries
+from worker.steps.off_loop import LARGE_ANSWER_BYTES, computed, is_large
 from worker.tools import Tools
 from worker.work import Delay, LeaseLost, StepFailed, Work, age_seconds, write
 
@@ -74,13 +76,15 @@ async def _tried(work: Work, call: FunctionCall, function: Function, tools: Tool
     """What the function decided, and the content that it left; None = as it was. Raises InvocationFailed, TryLater."""
     message, invocation_id = work.message, call.invocation_id
     recipients = {index: message.recipients[index] for index in call.recipients}
-    payload = event_of(
+    event = partial(
+        event_of,
         Facts(message, work.content),
         message,
         list(recipients.values()),
         direction=direction_of(call, message, tools.settings),
         invocation_id=invocation_id,
     )
+    payload = await computed(event, is_long=is_large(work))
     seconds = function.timeout_seconds + _MARGIN_SECONDS
     await tools.flow.begin(message, work.content, invocation_id=invocation_id, seconds=seconds, is_sync=True)
     try:
@@ -91,7 +95,8 @@ async def _tried(work: Work, call: FunctionCall, function: Function, tools: Tool
         raise
     content = await tools.flow.end(message.message_id, invocation_id)
     tools.failpoints.reached("judge.after_call")
-    fates = _read(answer, call, message, recipients, tools)
+    reading = partial(_read, answer, call, message, recipients, tools)
+    fates = await computed(reading, is_long=is_large(work) or len(answer) > LARGE_ANSWER_BYTES)
     largest = tools.settings.smtp.max_message_bytes
     if content is not None and len(content) > largest:
         raise InvocationFailed(f"the updated message has {len(content)} bytes; allowed: {largest}")

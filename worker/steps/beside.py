@@ -6,6 +6,7 @@ Theory of operation
    after a moment, and calls that take longer are left to the process.
 3. How such a call ended is remembered here, for the next time when this process has the message. Another process knows
    only that the call was begun, and tries again when it should have ended long ago: at least once, rarely twice.
+4. A call whose worker died with its message is due at once for whoever takes over.
 """
 
 import asyncio
@@ -53,6 +54,9 @@ class Beside:
 
     def __bool__(self) -> bool:
         return bool(self._running)
+
+    def __contains__(self, invocation_id: str) -> bool:
+        return invocation_id in self._running
 
     def start(self, invocation_id: str, call: Coroutine[None, None, str]) -> None:
         """`call` answers why it failed, "" = it was made."""

@@ -24,6 +24,7 @@ from worker.rules.records import RuleSet
 from worker.steps import tries
 from worker.steps.aside import start_aside
 from worker.steps.ask import ask
+from worker.steps.off_loop import computed, is_large
 from worker.tools import Tools
 from worker.work import Continue, LeaseLost, StepFailed, Stop, Work, age_seconds
 
@@ -36,7 +37,8 @@ async def judge(work: Work, tools: Tools) -> Continue | Stop:
     """Judges what is new, asks functions that are due. Raises LeaseLost, StepFailed."""
     rule_set = tools.rules.current
     if _is_new(work, rule_set):
-        work = _judged(work, rule_set, tools)
+        new = work
+        work = await computed(lambda: _judged(new, rule_set, tools), is_long=is_large(work))
     elif work.message.verdict is not None:
         for decision in work.message.verdict.decisions:  # nearly always all of it was done when it was decided
             work = _done(work, decision, tools)

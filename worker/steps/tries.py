@@ -5,7 +5,7 @@ Theory of operation
 2. After a failed try of a sync call the next one follows after 5 s, then after twice as long each time, at most 5 min.
    The last one is made when the rule's timeout ends, counted from the first; when that fails the fallback decides.
    A timeout of 0 means one try. The message's own end of life ends the timeout early.
-3. An async call is tried three times.
+3. An async call is tried three times, not counting those that ended with their worker.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from worker.relay.retry import Backoff
 MAX_ASYNC_TRIES = 3
 _DISTANCES = Backoff(first_seconds=5.0, max_seconds=300.0)
 _JITTER = 0.2
+_NOBODY_KNOWS = "nobody knows how it ended"
 
 
 def begun(call: FunctionCall, now_ms: int) -> FunctionCall:
@@ -43,6 +44,16 @@ def failed_async(call: FunctionCall, error: str, now_ms: int, chance: float) -> 
     if call.tries >= MAX_ASYNC_TRIES:
         return dataclasses.replace(call, state="failed", error=error)
     return dataclasses.replace(call, error=error, next_at_ms=now_ms + _distance_ms(call.tries, chance))
+
+
+def left_running(call: FunctionCall, until_ms: int) -> FunctionCall:
+    """The async call when its message goes on without it: so long its end may be told where it runs."""
+    return dataclasses.replace(call, error=_NOBODY_KNOWS, next_at_ms=until_ms)
+
+
+def is_used_up(call: FunctionCall) -> bool:
+    """Whether an async call that is due has had its tries. A try that ended with its worker left no error."""
+    return call.tries >= MAX_ASYNC_TRIES and bool(call.error)
 
 
 def made(call: FunctionCall) -> FunctionCall:

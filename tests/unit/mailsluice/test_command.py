@@ -34,6 +34,7 @@ COMMANDS = (
     "settings",
     "user",
     "key",
+    "rules",
 )
 
 

@@ -121,6 +121,11 @@ def test_workers_find_rules_where_the_folder_of_rules_is_mounted() -> None:
     assert "SLUICE_RULES_FILE=/etc/mailsluice/rules/rules.toml" in (ROOT / "docker-compose.yml").read_text()
 
 
+def test_functions_in_workers_find_the_api_of_the_other_container() -> None:
+    url = with_defaults(SERVICES["worker"]["environment"]["SLUICE_FUNCTIONS_MESSAGE_FLOW_URL"])
+    assert url == f"http://api:{Settings().api.port}"
+
+
 def test_the_image_has_node_when_it_is_asked_for() -> None:
     assert OURS["worker"]["build"]["args"] == {"NODE": "${NODE-}"}
     assert 'ARG NODE=""' in DOCKERFILE

@@ -1,5 +1,6 @@
 """A file of rules that cannot be used refuses the start, with all of its mistakes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from config.settings import Settings
 from mailsluice.preflight import complain, rule_problems
 from worker import start
+from worker.rules.keeper import RuleKeeper, check_start
 
 
 def settings(file: Path | None) -> Settings:
-    return Settings.model_validate({"rules": {"file": file}})
+    data = {"dir": file.parent / "data"} if file else {}
+    return Settings.model_validate({"rules": {"file": file}, "data": data})
 
 
 def test_without_a_file_and_with_a_right_one_there_is_nothing_to_say(tmp_path: Path) -> None:
@@ -43,3 +46,13 @@ def test_a_worker_does_not_start_with_wrong_rules_and_says_all_that_is_wrong(
     said = capsys.readouterr().err
     assert "DORP" in said
     assert "nmae" in said
+
+
+def test_a_copy_lets_a_worker_start_but_not_mailsluice_up(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text('[[rule]]\nname = "one"\naction = { type = "DROP" }\n')
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    RuleKeeper(settings(file)).load()
+    file.write_text('[[rule]]\nname = "one"\naction = { type = "DORP" }\n')
+    check_start(settings(file))
+    assert any("DORP" in line for line in rule_problems(settings(file)))

@@ -89,9 +89,20 @@ def test_a_right_file_is_counted(folder, capsys):
         "  OUTBOUND  3 rules",
         "  1 rule with a function",
         "  note: [smtp] local_domains is empty, so no mail is INBOUND",
+        '  note: ARCHIVE ("team") only names an archive; nothing is archived yet',
     ]
     assert rules_checking.run(settings_of(folder, smtp={"local_domains": "example.com"}), None) == 0
-    assert "note" not in capsys.readouterr().out
+    assert "local_domains" not in capsys.readouterr().out
+
+
+def test_only_rules_that_use_archive_are_told_that_there_is_none(folder, capsys):
+    archiving = '[[rule]]\nname = "keep {}"\naction = {{ type = "ARCHIVE", archive = "all" }}\n'
+    (folder / "rules.toml").write_text("".join(archiving.format(number) for number in range(7)))
+    assert rules_checking.run(settings_of(folder), None) == 0
+    assert '("keep 0", "keep 1", "keep 2", "keep 3", "keep 4" and 2 other rules)' in capsys.readouterr().out
+    (folder / "rules.toml").write_text('[[rule]]\nname = "a"\naction = { type = "DROP" }\n')
+    assert rules_checking.run(settings_of(folder), None) == 0
+    assert "ARCHIVE" not in capsys.readouterr().out
 
 
 def test_every_mistake_of_another_file_is_printed(folder, capsys):

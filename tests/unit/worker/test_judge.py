@@ -399,6 +399,22 @@ async def test_who_still_waits_is_moved_although_an_async_function_runs_and_its_
     assert again.message.verdict.calls[0].state == "answered"
 
 
+async def test_an_async_function_that_ends_with_its_worker_is_due_soon_for_the_next_one():
+    tools = ruled(rule("note", ASYNC), outcomes=[Accepted("1")])
+
+    async def invoke(function, *, rule, payload, invocation_id):
+        tools.stopping.set()
+        await asyncio.Event().wait()
+
+    tools.functions.invoke = invoke
+    judged = (await judge(work(tools), tools)).work
+    (call,) = judged.message.verdict.calls
+    assert call.next_at_ms == NOW_MS, "a worker that is killed leaves it due"
+    sent = (await relay(judged, tools)).work
+    assert (await finish(sent, tools)).why == "parked"
+    assert tools.spool.settlements[-1].after_seconds == 1.0
+
+
 async def test_changes_are_told_and_the_mail_carries_them():
     tools = ruled(rule("mark", None, AddHeader("X-Team", "a"), UseLane("bulk")), outcomes=[Accepted("1")])
     judged = (await judge(work(tools), tools)).work

@@ -28,11 +28,11 @@ class Reader:
         self.reads = 0
         self.error: Exception | None = None
 
-    def __call__(self, file: Path) -> RuleSet:
+    def __call__(self, raw: bytes, file: Path, *, needs_files: bool = True) -> RuleSet:
         self.reads += 1
         if self.error:
             raise self.error
-        text = file.read_text()
+        text = raw.decode()
         if text.startswith("wrong"):
             raise RulesRefused((text, "and more"))
         return RuleSet(text, (), str(file))
@@ -58,7 +58,8 @@ def write(file: Path, text: str, at: int = LONG_AGO) -> None:
 
 def keeper(file: Path | None, reader: Reader, **settings) -> RuleKeeper:
     rules = {"file": file, "reload_seconds": 0.1, **settings}
-    return RuleKeeper(Settings.model_validate({"rules": rules}), read=reader)
+    data = {"dir": file.parent / "data"} if file else {}
+    return RuleKeeper(Settings.model_validate({"rules": rules, "data": data}), parse=reader)
 
 
 def loaded(file: Path, reader: Reader, **settings) -> RuleKeeper:
@@ -193,7 +194,7 @@ async def test_a_file_that_vanishes_leaves_its_rules_and_is_trouble_until_it_is_
     file.unlink()
     await looks(rules)
     assert rules.current.version == "one"
-    assert "No such file" in rules.trouble
+    assert "there is no such file" in rules.trouble
     write(file, "one")
     await looks(rules)
     assert rules.trouble == ""
@@ -208,9 +209,10 @@ async def test_whatever_the_reader_raises_the_old_set_stays(file, reader, error)
     assert str(file) in rules.trouble
 
 
-async def test_a_wrong_file_is_read_again_after_a_while_because_what_it_names_may_have_come(file, reader):
+async def test_a_wrong_file_is_read_again_after_a_while_because_what_it_names_may_have_come(file, reader, tmp_path):
     clock = [2.0e9]
-    rules = RuleKeeper(Settings.model_validate({"rules": {"file": file}}), read=reader, clock=lambda: clock[0])
+    settings = Settings.model_validate({"rules": {"file": file}, "data": {"dir": tmp_path}})
+    rules = RuleKeeper(settings, parse=reader, clock=lambda: clock[0])
     rules.load()
     reader.error = RulesRefused(("functions/disclaimer.py is not there",))
     await rules.look(is_asked=True)

@@ -7,11 +7,25 @@ import pytest
 from config.errors import TryLater
 from config.failpoints import Failpoints
 from sending_events.records import EventRecord
-from spool.content import ContentUnavailable
+from spool.content import ContentStore, ContentUnavailable
+from spool.message_flow import MessageFlow
 from spool.scripts import StoreUnavailable
 from spool.states import IDENTITY, IN_DOUBT, IN_LANE, RecipientState
 from spool.store import Spool
-from tests.unit.worker.stand import NOW_MS, AnsweringSes, RememberingSpool, attempt, in_trouble, message, stand, work
+from tests.unit.worker.stand import (
+    NOW_MS,
+    AnsweringFunctions,
+    AnsweringSes,
+    Contents,
+    RememberingFlow,
+    RememberingSpool,
+    attempt,
+    in_trouble,
+    message,
+    stand,
+    work,
+)
+from worker.functions.calling import Functions
 from worker.relay.one_call import STOPPING
 from worker.relay.outcomes import Accepted, Rejected, Throttled, Unavailable, Unknown, of_code
 from worker.relay.relay import relay
@@ -30,8 +44,19 @@ def test_the_fakes_have_the_signatures_of_what_they_stand_for():
         (
             RememberingSpool,
             Spool,
-            ("settle", "intend", "read_pauses", "feedback_seen_at_ms", "content_of", "forget_content"),
+            (
+                "settle",
+                "intend",
+                "read_pauses",
+                "feedback_seen_at_ms",
+                "content_of",
+                "forget_content",
+                "update_content",
+            ),
         ),
+        (AnsweringFunctions, Functions, ("invoke",)),
+        (RememberingFlow, MessageFlow, ("begin", "end")),
+        (Contents, ContentStore, ("get",)),
         (AnsweringSes, SesClient, ("send",)),
     ):
         for name in names:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spool.verdicts import FunctionCall, Verdict
-from worker.steps.tries import MAX_ASYNC_TRIES, begun, failed, failed_async, waiting
+from worker.steps.tries import MAX_ASYNC_TRIES, begun, failed, failed_async, is_used_up, left_running, made, waiting
 
 NEVER_MS = 10**15
 CALL = FunctionCall("rule", "file:f.py:handler", "sync", "0" * 32, (0,), timeout_minutes=5)
@@ -63,3 +63,13 @@ def test_only_calls_without_an_end_wait(mode, found):
     )]  # fmt: skip
     assert len(waiting(Verdict("v", calls=tuple(calls)), mode)) == found
     assert waiting(None) == ()
+
+
+def test_tries_that_ended_with_their_worker_use_up_no_async_call():
+    call = CALL
+    for number in range(10):
+        call = begun(call, 1000 + number)
+    assert not is_used_up(call)
+    assert is_used_up(left_running(call, 5000))
+    assert not is_used_up(begun(CALL, 1))
+    assert made(left_running(call, 5000)).error == ""

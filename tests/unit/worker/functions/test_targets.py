@@ -57,6 +57,14 @@ def test_the_end_of_its_name_says_what_a_file_is_written_in(name, language, tmp_
     assert target == FileTarget((tmp_path / name).resolve(), "handler", language)
 
 
+def test_a_file_that_need_not_be_there_is_expected_beside_the_rules_and_nothing_else_is_forgiven(tmp_path):
+    target = parse_target("file:functions/app.py:run", tmp_path, needs_file=False)
+    assert written(target) == f"file:{tmp_path}/functions/app.py:run"
+    assert parse_target("file:/nowhere/app.py:run", tmp_path, needs_file=False).path == Path("/nowhere/app.py")
+    with pytest.raises(ValueError, match="is no function of a file"):
+        parse_target("file:app.txt:run", tmp_path, needs_file=False)
+
+
 def test_a_file_is_looked_for_beside_the_rules_and_then_in_the_working_directory(tmp_path, monkeypatch):
     rules, here = tmp_path / "rules", tmp_path / "here"
     for folder in (rules, here):

@@ -1,6 +1,7 @@
 """What rules can ask about a message: right for ordinary mail, a value for any bytes, in bounded time."""
 
 import ipaddress
+import threading
 import time
 
 import pytest
@@ -163,3 +164,32 @@ def test_any_bytes_have_an_answer(content):
         for text in answer if isinstance(answer, tuple) else (answer,):
             if isinstance(text, str):
                 text.encode("utf-8")
+
+
+class SlowAddress(str):
+    """An address that cannot be looked at before it may."""
+
+    __slots__ = ("began", "may_end")
+
+    def __init__(self, _: str) -> None:
+        self.began, self.may_end = threading.Event(), threading.Event()
+
+    def partition(self, separator: str, /) -> tuple[str, str, str]:
+        self.began.set()
+        assert self.may_end.wait(20)
+        return super().partition(separator)
+
+
+def test_facts_of_one_message_do_not_wait_for_those_of_another():
+    address = SlowAddress("192.0.2.1")
+    slow = threading.Thread(target=lambda: facts_of(b"", ip=address).source_ip)
+    slow.start()
+    assert address.began.wait(20)
+    other = threading.Thread(target=lambda: facts_of(b"", ip="192.0.2.2").source_ip)
+    other.start()
+    other.join(10)
+    has_waited = other.is_alive()
+    address.may_end.set()
+    slow.join(20)
+    other.join(20)
+    assert not has_waited

@@ -92,6 +92,11 @@ ROWS = {
         rule("a", DROP, unless_recipients=["*.partner.example"]),
         {BOB: "DEFAULT", "eve@other.example": "DROP a"},
     ),
+    "an excepted domain excepts its addresses from a pattern that names them": (
+        rule("a", DROP, recipients=[BOB, "partner.example"], unless_recipients=["*.example"])
+        + rule("b", BOUNCE, recipients=[BOB], unless_recipients=["eve@partner.example"]),
+        {BOB: "BOUNCE b", "eve@partner.example": "DEFAULT"},
+    ),
     "the direction is that of the recipient": (
         rule("in", DROP, direction="INBOUND") + rule("out", BOUNCE, direction="outbound"),
         {BOB: "BOUNCE out", "amy@example.com": "DROP in", "amy@sub.example.com": "DROP in"},
@@ -306,6 +311,15 @@ def test_an_address_that_replaces_many_gets_the_mail_once(tmp_path):
     dropped = next(one for one in verdict.decisions if one.action == "DROP")
     assert (dropped.rule, dropped.recipients) == ("move", tuple(range(1, 100)))
     assert "gets this mail already" in dropped.because
+    assert_everybody_has_one_fate(verdict, message)
+
+
+def test_who_stands_in_for_several_reasons_is_added_once(tmp_path):
+    rules = some_rules(tmp_path, rule("move", REPLACE, recipients=["a.example", "b.example"]))
+    verdict, message = judged(rules, a_message("x@a.example", "y@b.example"))
+    assert len({one.because for one in verdict.applied}) == 2
+    assert verdict.added == ("more@b.example",)
+    assert [part.recipients for part in verdict.parts] == [(0, 2)]
     assert_everybody_has_one_fate(verdict, message)
 
 
