@@ -93,7 +93,7 @@ class Matching:
 
     def matches(self, likeness: Likeness) -> Iterator[Match]:
         """The rules that match such recipients, in the order of the file."""
-        digits = bin(rules_of(likeness.hits) & ~self._refuted)[:1:-1]
+        digits = bin(rules_of(likeness.hits) & ~self._refuted)[:1:-1]  # the first rule's first
         number = digits.find("1")
         while number >= 0:
             if number in self._fitted or self._fits(number):

@@ -119,3 +119,14 @@ def test_the_words_for_a_value_are_short_and_printable():
     told = why(Condition("SUBJECT", "NOT_EQUALS", ("\x1b[31m\n" + "y" * 500,)))
     assert told.isprintable()
     assert len(told) < 150
+
+
+def test_a_value_is_found_whatever_the_case_of_either_side_and_is_told_as_it_is_written():
+    sharp = Condition("SUBJECT", "CONTAINS", ("nothing", "STRASSE"))
+    assert sharp.folded == ("nothing", "strasse")
+    assert why(sharp, "Subject: Große Straße\r\n\r\n".encode()) == 'SUBJECT CONTAINS "STRASSE"'
+
+
+def test_how_a_condition_is_compared_is_no_part_of_what_it_is():
+    assert Condition("SUBJECT", "EQUALS", ("A",)) != Condition("SUBJECT", "EQUALS", ("a",))
+    assert Condition("MESSAGE_SIZE", "EQUALS", (1,)).folded == ()
