@@ -1,6 +1,7 @@
 """The HTTP door as a process: listens, tells the supervisor, leaves on SIGTERM or Ctrl-C.
 
-It starts without the spool's server as well: /healthz then says so. Running requests get a moment to end.
+It starts without the spool's server as well: /healthz then says so. Running requests get a moment to end. How many
+connections there may be, and for how long without a request, is connections.py's.
 """
 
 import asyncio
@@ -11,10 +12,10 @@ import sys
 from collections.abc import AsyncIterator
 
 import uvloop
-from aiohttp import web
 from redis import asyncio as aioredis
 
 from aws_api.app import make_app
+from aws_api.connections import Connections, most_connections, raise_descriptors
 from aws_api.tools import Tools
 from config.logs import get_log, set_up_logging
 from config.readiness import tell_ready
@@ -26,7 +27,6 @@ from spool.safety import SafetyWatch
 
 # Waiting longer for Redis than the handlers wait makes no sense.
 REDIS_SECONDS = 2.0
-GRACE_SECONDS = 5.0
 
 
 def run(settings: Settings) -> int:
@@ -45,14 +45,12 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log = get_log()
+    most = most_connections(raise_descriptors())
     async with _tools(settings, stop) as tools:
-        # A signature is of the bytes as they were sent, so a compressed body is left as it is.
-        runner = web.AppRunner(make_app(tools), access_log=None, shutdown_timeout=GRACE_SECONDS, auto_decompress=False)
-        await runner.setup()
+        connections = Connections(make_app(tools), most=most)
         try:
-            site = web.TCPSite(runner, settings.api.host, settings.api.port)
             try:
-                await site.start()
+                await connections.listen(settings.api.host, settings.api.port)
             except OSError as error:
                 sys.stderr.write(_cannot_listen(settings, error))
                 return 1
@@ -60,7 +58,7 @@ async def _serve(settings: Settings) -> int:
             tell_ready()
             await stop.wait()
         finally:
-            await runner.cleanup()
+            await connections.close()
     log.info("api.stopped")
     return 0
 

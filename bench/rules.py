@@ -17,11 +17,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench.figures import aligned, percentile
-from bench.relay_rows import rows_table
+from bench.relay_rows import Measured, rows_table
 from bench.rules_line import QUICK, LineOptions, added, waiting
 from config.settings import Settings
 from spool.records import Message
@@ -186,6 +186,13 @@ async def called(target: str, processes: int, calls: int) -> tuple[float, Sequen
         await local.close()
 
 
+def _shown(rows: Iterable[Measured]) -> Iterator[Measured]:
+    """The rows; each is printed as soon as it is measured."""
+    for row in rows:
+        print("  " + "; ".join(row.cells), flush=True)
+        yield row
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.rules", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few messages and calls: does it work")
@@ -197,15 +204,19 @@ def main() -> int:
     tables: dict[str, tuple[str, Callable[[], str]]] = {
         "rules": ("Judging a message", lambda: rules_table(messages)),
         "function": ("A function of this machine that answers at once", lambda: function_table(calls)),
-        "added": ("From the client's 250 to SES; one worker", lambda: rows_table(list(added(options)))),
-        "waiting": ("While messages wait for a function that fails", lambda: rows_table(list(waiting(options)))),
+        "added": ("From the client's 250 to SES; one worker", lambda: rows_table(list(_shown(added(options))))),
+        "waiting": (
+            "While messages wait for a function that fails",
+            lambda: rows_table(list(_shown(waiting(options)))),
+        ),
     }
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}.")
     if (busy := os.getloadavg()[0]) > 1:
         print(f"The machine is busy with other work (load {busy:.1f}): figures are worse than they could be.")
     for name in arguments.only or tables:
         title, measured = tables[name]
-        print(f"\n{title}\n{measured()}", flush=True)
+        print(f"\n{title}", flush=True)
+        print(measured(), flush=True)
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
+from aiobotocore.httpsession import AIOHTTPSession
 from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.exceptions import (
     BotoCoreError,
@@ -34,6 +35,10 @@ S3Opener = Callable[[], AbstractAsyncContextManager["S3Client"]]
 BotoErrors = (BotoCoreError, ClientError, OSError)
 # The client's own errors that mean that the service did not answer, or not wholly.
 _BROKEN = (BotoConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError)
+
+# Of a service's answer. What is sent with a redirection is read like an error.
+_FIRST_ERROR_STATUS = 300
+_MAX_ERROR_BYTES = 64 * 1024
 
 # Whoever looks into the role's account sees who used it; STS allows letters, digits and these few signs.
 _ROLE_SESSION_NAME = "mailsluice"
@@ -121,8 +126,26 @@ def open_s3_reader(region: str = "") -> AbstractAsyncContextManager["S3Client"]:
         retries={"total_max_attempts": 2, "mode": "standard"},
         signature_version="s3v4",
         s3={"addressing_style": addressing},
+        http_session_cls=_BoundedErrors,
     )
     return session.client("s3", config=config)
+
+
+class _BoundedErrors(AIOHTTPSession):
+    """Reads so much of an error as errors of AWS have; the client itself would hold all that a server sends."""
+
+    async def send(self, request: Any) -> Any:
+        response = await super().send(request)
+        if response.status_code < _FIRST_ERROR_STATUS:
+            return response
+        body, content = response.raw, bytearray()
+        while piece := await body.content.read(_MAX_ERROR_BYTES):
+            content += piece
+            if len(content) > _MAX_ERROR_BYTES:
+                body.close()
+                raise HTTPClientError(error="the error that the service sends does not end")
+        response._content = bytes(content)  # noqa: SLF001 - where the client keeps what it has read of a body
+        return response
 
 
 def _own_s3_endpoint(session: aioboto3.Session) -> bool:

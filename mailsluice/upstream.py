@@ -32,6 +32,7 @@ LEADING_ELSEWHERE = frozenset(
 SEEN_BY_FUNCTIONS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",  # there only with temporary keys for an S3 of the operator's own
     "AWS_EC2_METADATA_DISABLED",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",

@@ -114,7 +114,7 @@ async def _put_object(request: web.Request, bucket: str, key: str) -> web.Stream
     async for chunk in chunks:
         if place.written_bytes + len(chunk) > size_bytes:
             raise S3Refused("IncompleteBody", "the body is longer than it says")
-        place.write(chunk)
+        _write(place, chunk)
         checksums.update(chunk)
     if place.written_bytes < size_bytes:
         raise S3Refused("IncompleteBody")
@@ -126,6 +126,13 @@ async def _put_object(request: web.Request, bucket: str, key: str) -> web.Stream
     if not objects.publish(stored):
         raise S3Refused("OperationAborted")
     return web.Response(headers={"ETag": f'"{stored.etag}"', "x-amz-version-id": stored.version_id, **claimed})
+
+
+def _write(place: Place, chunk: bytes) -> None:
+    try:
+        place.write(chunk)
+    except OSError as error:
+        raise S3Refused("InternalError", f"the simulator cannot write: {error.strerror}") from error
 
 
 async def _get_object(request: web.Request, bucket: str, key: str) -> web.StreamResponse:

@@ -7,6 +7,7 @@ that the standard library can compute are.
 
 import base64
 import hashlib
+import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
@@ -15,6 +16,7 @@ from simulator.s3_refusals import S3Refused
 
 MAX_FRAME_LINE_BYTES = 4096
 MAX_TRAILERS = 20
+_CHUNK_SIZE = re.compile(r"[0-9A-Fa-f]{1,16}")
 
 
 class Source(Protocol):
@@ -95,10 +97,11 @@ async def framed_chunks(source: Source, trailers: dict[str, str]) -> AsyncIterat
 
 
 def _chunk_size(line: str) -> int:
-    try:
-        return int(line.partition(";")[0], 16)
-    except ValueError:
-        raise S3Refused("IncompleteBody", "the size of a chunk is missing") from None
+    # int() alone takes signs, blanks and underscores too; a size below 0 would mean "read everything".
+    written = _CHUNK_SIZE.fullmatch(line.partition(";")[0])
+    if written is None:
+        raise S3Refused("IncompleteBody", "the size of a chunk is missing")
+    return int(written[0], 16)
 
 
 async def _line(source: Source) -> str:

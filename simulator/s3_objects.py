@@ -10,6 +10,7 @@ Theory of operation
 Every object has a version; the newest is the one that a key names. Deleting a key removes all its versions.
 """
 
+import errno
 import os
 import tempfile
 import weakref
@@ -44,12 +45,17 @@ class Segment:
         return offset
 
     def write(self, offset: int, chunk: bytes) -> None:
-        """Put a chunk where it was reserved."""
-        os.pwrite(self._descriptor, chunk, offset)
+        """Put a chunk where it was reserved, all of it. Raises OSError, for instance when the disk is full."""
+        left = memoryview(chunk)
+        while left:  # a disk that becomes full, or a limit, takes a part and fails at the next write
+            written_bytes = os.pwrite(self._descriptor, left, offset)
+            left, offset = left[written_bytes:], offset + written_bytes
 
     def read(self, offset: int, size_bytes: int) -> bytes:
-        """So many bytes from there."""
-        return os.pread(self._descriptor, size_bytes, offset)
+        """At most so many bytes from there, at least one. Raises OSError."""
+        if not (chunk := os.pread(self._descriptor, size_bytes, offset)):
+            raise OSError(errno.EIO, "what was written is not there")
+        return chunk
 
 
 @dataclass(slots=True)
@@ -67,7 +73,7 @@ class Place:
         self.written_bytes += len(chunk)
 
     def chunks(self, first: int, last: int) -> Iterator[bytes]:
-        """The bytes from `first` to `last`, both included, some at a time."""
+        """The bytes from `first` to `last`, both included, some at a time. Raises OSError."""
         while first <= last:
             chunk = self.segment.read(self.offset + first, min(READ_BYTES, last - first + 1))
             first += len(chunk)

@@ -8,6 +8,7 @@ S3_REFUSALS: Mapping[str, tuple[int, str]] = {
     "BadDigest": (400, "The Content-MD5 or checksum value that you specified did not match what the server received."),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size."),
     "IncompleteBody": (400, "The request body terminated unexpectedly."),
+    "InternalError": (500, "We encountered an internal error. Please try again."),
     "InvalidArgument": (400, "Invalid Argument"),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidRange": (416, "The requested range is not satisfiable"),

@@ -4,7 +4,7 @@ Theory of operation
 1. The content is written, flushed to the disk (file and folders) and named before the message is committed.
 2. A crash between 1 and the commit leaves a content without a message: the collector (orphans.py) removes it.
 3. The message's end removes the content after the end is committed. A crash in between leaves the same orphan.
-4. What a function made of a message is a content of its own, `<message_id>-u<8 hex digits>`, written before the
+4. What a function made of a message is a content of its own, `<message_id>-u<32 hex digits>`, written before the
    verdict that names it. It belongs to the message and goes with it, whether a verdict names it or not.
 Invariant: a message in the spool whose `content_ref` is set has its content, and so has every part of its verdict.
 """
@@ -84,12 +84,12 @@ class ContentStore(Protocol):
 STREAM_BYTES = 256 * 1024
 
 # No message_id of ours ends like this.
-_UPDATE_NAME = re.compile(r"(?P<message_id>[a-z0-9-]+)-u[0-9a-f]{8}")
+_UPDATE_NAME = re.compile(r"(?P<message_id>[a-z0-9-]+)-u[0-9a-f]{32}")
 
 
 def update_name(message_id: str, content: bytes) -> str:
     """The name of an updated content: a repeat after a crash writes the same one again."""
-    return f"{message_id}-u{hashlib.blake2b(content, digest_size=4).hexdigest()}"
+    return f"{message_id}-u{hashlib.blake2b(content, digest_size=16).hexdigest()}"
 
 
 def owner_of(name: str) -> str:

@@ -4,8 +4,10 @@ Theory of operation (the fields are explained in lua/flow.lua)
 1. begin: before a function is called, the content that it is called for is stored under a name of its own and a script
    enters it. A sync call opens a run: the working copy is that content again, whatever an earlier try had put, and the
    time of the run begins. A call that changes nothing only makes sure that there is something to read.
-2. put: the new content is stored under a fresh name, then one script makes it the latest one. While a run is open it
-   counts as well. Of two at once the later script wins, wholly.
+2. put: begin_put answers in one step which run is open and what an update is compared with. Then the new content is
+   stored under a fresh name, and one script makes it the latest one. It counts as well when the run in which the put
+   began is still the last one and open: fetching and storing take time, and a put that was begun before a run, or in
+   the try before, was made of another content. Of two at once the later script wins, wholly.
 3. end: the run is closed and what counted is handed over; the caller freezes a copy (Spool.update_content) and writes
    it into the verdict. A put that comes later is kept and read, and changes nothing about the mail.
 4. read: the latest content, or the message's own while it is in the spool. What was stored here outlives the message:
@@ -14,7 +16,7 @@ Theory of operation (the fields are explained in lua/flow.lua)
 A crash between storing and the script leaves a content that nobody names: tidy finds it when it is too old for any
 access. One between the script and the removal of what it replaced leaves the same. One between end and the verdict
 is a call that was not answered: the next try begins anew.
-A try of a worker that lost its lease cannot close the run of the next one in another process, whose token differs.
+Each run has a token of its own: a try whose lease was lost cannot close the next one's, not in the same process.
 Invariant: a record names only contents that are there, at most three of them. These are never the spool's own
 contents: another folder, another prefix, other names; the spool's collector does not see them.
 """
@@ -57,6 +59,19 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunPut:
+    """How a message stood when a put began."""
+
+    message_id: str
+    #: Token of the run that was open; "" = none was, and the put is kept at most.
+    run: str
+    #: Of the content that the update is compared with.
+    size_bytes: int
+    #: Where it is; None = as accepted, in the spool.
+    base: "_Stored | None"
+
+
+@dataclass(frozen=True, slots=True)
 class _Stored:
     """A content of a message in this store: `mark:size` in the record."""
 
@@ -78,6 +93,19 @@ class _Stored:
         return cls(message_id, mark, int(size))
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What functions were given and did, at one moment."""
+
+    #: When the access ends, ms; 0 = it has, or there is no record.
+    ends_ms: int
+    base: _Stored | None
+    latest: _Stored | None
+    #: Token of the run that is open; "" = none is.
+    run: str
+    is_frozen: bool
+
+
 def is_frozen(message: Message) -> bool:
     """Whether no function may change it: our own bounces, and mail that a rule sends to somebody else altogether."""
     replaced = message.verdict.replaced if message.verdict else {}
@@ -95,7 +123,6 @@ class MessageFlow:
         self._spool = spool
         self._contents = contents
         self._access_ms = int(access_seconds * 1000)
-        self._process = secrets.token_hex(8)
 
     async def close(self) -> None:
         """Ends the connections of the contents."""
@@ -103,13 +130,17 @@ class MessageFlow:
 
     async def begin(
         self, message: Message, content: bytes, *, invocation_id: str, seconds: float, is_sync: bool
-    ) -> None:
-        """Before a function is called with `content`; a sync one may put another for so many seconds."""
+    ) -> str:
+        """Before a function is called with `content`; a sync one may put another for so many seconds.
+
+        Returns the token of this run, for `end`; "" for a call that opens none.
+        """
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        run = f"{invocation_id}:{secrets.token_hex(16)}" if is_sync else ""
         about = (
             message.accepted_at_ms + self._access_ms,
             int(seconds * 1000),
-            self._token(invocation_id) if is_sync else "",
+            run,
             "1" if is_frozen(message) else "",
         )
         fresh = ""
@@ -118,12 +149,13 @@ class MessageFlow:
                 self._spool.redis, [message.message_id, digest, fresh, *about]
             )
             if is_done:
-                return await self._remove(message.message_id, unneeded)
+                await self._remove(message.message_id, unneeded)
+                return run
             fresh = (await self._store(message.message_id, content)).entry
 
-    async def end(self, message_id: str, invocation_id: str) -> bytes | None:
-        """After the call: what was put during this run; None = nothing, or the run is another worker's by now."""
-        entry = await scripts.FLOW_END(self._spool.redis, [message_id, self._token(invocation_id)])
+    async def end(self, message_id: str, run: str) -> bytes | None:
+        """After the call: what was put during this run; None = nothing, or another run has begun."""
+        entry = await scripts.FLOW_END(self._spool.redis, [message_id, run])
         if not entry:
             return None
         return await self._contents.get(self._reference(_Stored.of(message_id, entry)))
@@ -139,30 +171,47 @@ class MessageFlow:
                 continue
         return await self._opened(message_id)
 
-    async def put(self, message_id: str, content: bytes) -> Put:
-        """Another content, checked by the caller.
+    async def begin_put(self, message_id: str) -> BegunPut | None:
+        """How the message stands, asked before the new content is fetched; None = unknown, or the access is over."""
+        if not keys.is_message_id(message_id):
+            return None
+        record = await self._record(message_id)
+        if record.base:
+            return BegunPut(message_id, record.run, record.base.size_bytes, record.base) if record.ends_ms else None
+        message = await self._in_reach(message_id)
+        if message is None or message.place is Place.DONE:
+            return None
+        return BegunPut(message_id, record.run, message.size_bytes, None)
+
+    async def original_of(self, begun: BegunPut) -> bytes:
+        """What the update is compared with. Raises ContentMissing when another took its place since."""
+        if begun.base:
+            return await self._contents.get(self._reference(begun.base))
+        message = await self._in_reach(begun.message_id)
+        if message is None or (not message.content_ref and message.content is None):
+            raise ContentMissing("the message has ended")
+        return await self._spool.content_of(message)
+
+    async def put(self, message_id: str, content: bytes, begun: BegunPut | None = None) -> Put:
+        """Another content, checked by the caller; without `begun` the put begins now.
 
         counts: it is what will be sent; kept: it is read from now on, the mail goes as it is or has gone; frozen: this
         message may not be changed; unknown: there is none, or the access to it is over.
         """
         if not keys.is_message_id(message_id):
             return "unknown"
-        found = await self._standing(message_id)
-        if isinstance(found, str):
-            return found
+        record = await self._record(message_id)
+        message = (await self._spool.load_summaries([message_id])).get(message_id)
+        if message is None and not record.ends_ms:
+            return "unknown"
+        if record.is_frozen or (message and is_frozen(message)):
+            return "frozen"
+        ends_ms = message.accepted_at_ms + self._access_ms if message else record.ends_ms
+        run = begun.run if begun else record.run
         stored = await self._store(message_id, content)
-        said, *unneeded = await scripts.FLOW_PUT(self._spool.redis, [message_id, stored.entry, found])
+        said, *unneeded = await scripts.FLOW_PUT(self._spool.redis, [message_id, stored.entry, ends_ms, run])
         await self._remove(message_id, unneeded)
         return _PUTS[said]
-
-    async def accepted_content(self, message_id: str) -> bytes | None:
-        """What an update is compared with: the content that the last run began with, else the one accepted."""
-        if not keys.is_message_id(message_id):
-            return None
-        ends_ms, base, _ = await self._record(message_id)
-        if base:
-            return await self._contents.get(self._reference(base)) if ends_ms else None
-        return await self._accepted(message_id)
 
     async def tidy(self, now: float) -> int:
         """Removes what is past its access and returns how many contents; `now` in epoch seconds."""
@@ -182,32 +231,19 @@ class MessageFlow:
 
     # -- records
 
-    async def _record(self, message_id: str) -> tuple[int, _Stored | None, _Stored | None]:
-        """When the access ends (0 = it has, or there is no record), the base and the latest content."""
-        pipeline = self._spool.redis.pipeline(transaction=False)
+    async def _record(self, message_id: str) -> _Record:
+        pipeline = self._spool.redis.pipeline(transaction=True)
         pipeline.time()
-        pipeline.hmget(keys.flow_key(message_id), ["end", "base", "latest"])
-        (seconds, micros), (end, base, latest) = await scripts.answer_of(pipeline.execute())
-        is_over = int(end or 0) <= seconds * 1000 + micros // 1000
-        return (
-            0 if is_over else int(end),
-            _Stored.of(message_id, base) if base else None,
-            _Stored.of(message_id, latest) if latest else None,
+        pipeline.hmget(keys.flow_key(message_id), ["end", "base", "latest", "run", "until", "fz"])
+        (seconds, micros), (end, base, latest, run, until, frozen) = await scripts.answer_of(pipeline.execute())
+        now_ms = seconds * 1000 + micros // 1000
+        return _Record(
+            ends_ms=int(end) if int(end or 0) > now_ms else 0,
+            base=_Stored.of(message_id, base) if base else None,
+            latest=_Stored.of(message_id, latest) if latest else None,
+            run=run.decode() if run and int(until or 0) > now_ms else "",
+            is_frozen=bool(frozen),
         )
-
-    async def _standing(self, message_id: str) -> int | Literal["frozen", "unknown"]:
-        """When the access to a message that may be changed ends, ms."""
-        key = keys.flow_key(message_id)
-        end, frozen = await scripts.answer_of(self._spool.redis.hmget(key, ["end", "fz"]))
-        message = (await self._spool.load_summaries([message_id])).get(message_id)
-        if message is None and not end:
-            return "unknown"
-        if frozen or (message and is_frozen(message)):
-            return "frozen"
-        return message.accepted_at_ms + self._access_ms if message else int(end)
-
-    def _token(self, invocation_id: str) -> str:
-        return f"{self._process}:{invocation_id}"
 
     # -- contents
 
@@ -226,11 +262,11 @@ class MessageFlow:
                 await self._contents.delete(self._reference(_Stored.of(message_id, entry)))
 
     async def _opened(self, message_id: str) -> Reading | None:
-        ends_ms, _, latest = await self._record(message_id)
-        if latest and not ends_ms:
+        record = await self._record(message_id)
+        if record.latest and not record.ends_ms:
             return None
-        if latest:
-            return await _begun(latest.size_bytes, self._contents.stream(self._reference(latest)))
+        if record.latest:
+            return await _begun(record.latest.size_bytes, self._contents.stream(self._reference(record.latest)))
         message = await self._in_reach(message_id)
         if message is None:
             return None
@@ -242,12 +278,6 @@ class MessageFlow:
             if message.place is Place.DONE:
                 return None
             raise
-
-    async def _accepted(self, message_id: str) -> bytes | None:
-        message = await self._in_reach(message_id)
-        if message is None or (not message.content_ref and message.content is None):
-            return None
-        return await self._spool.content_of(message)
 
     async def _in_reach(self, message_id: str) -> Message | None:
         """The message in the spool, while the access to it is not over."""

@@ -171,8 +171,20 @@ IDENTITY = "SES identity not verified"
 #: Its code follows.
 UNKNOWN_ANSWER = "SES answered what nobody knows"
 NO_ROUTE = "no route allows this sender"
+#: Its rule follows (awaits_function).
 AWAITS_FUNCTION = "waits for a function"
 # Reason of messages that an operator holds.
 HELD_BY_OPERATOR = "held by the operator"
 # The wake-up of a parked message that has none: it waits for something else.
 FAR_FUTURE_MS = 9_999_999_999_999
+
+
+def awaits_function(rule: str) -> str:
+    """Reason of a message that is parked until the function of this rule is asked."""
+    return f"{AWAITS_FUNCTION}: {rule}"
+
+
+def awaited_rule(reason: str) -> str:
+    """The inverse of awaits_function; "" for every other reason."""
+    beginning, _, rule = reason.partition(": ")
+    return rule if beginning == AWAITS_FUNCTION else ""

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+# A field that begins before the limit is read so far behind it: no reader of values looks at more of one.
+_CUT_BYTES = 4096
 # No name begins like the line between two parts.
 _FIELD = re.compile(rb"(?!--)([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?:\r\n|\Z)")
 _WORDS = re.compile(rb"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=(?:\s++=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=)*+")
@@ -41,15 +43,17 @@ class HeaderSection:
 
 
 def read_header_section(content: bytes, start: int, limit: int) -> HeaderSection:
-    """The section that begins at `start`; fields that begin behind `limit` are not looked at."""
+    """The section that begins at `start`; fields that begin behind `limit` are not looked at, endless ones are cut."""
     values: dict[bytes, list[bytes]] = {}
-    position = start
-    while position < limit and (field := _FIELD.match(content, position)):
+    position, cut = start, limit + _CUT_BYTES
+    stop = cut + (content[cut - 1 : cut + 1] == b"\r\n")  # the two stay together
+    while position < limit and (field := _FIELD.match(content, position, stop)):
         values.setdefault(field[1].lower(), []).append(field[2])
         position = field.end()
     if content.startswith(b"\r\n", position):
         return HeaderSection(values, position, position + 2)
     if position >= min(limit, len(content)):
+        position = min(position, cut)
         return HeaderSection(values, position, position)
     end = content.find(b"\r\n", position, position + 1000)
     return HeaderSection(values, position, position, content[position : end if end >= 0 else position + 1000])

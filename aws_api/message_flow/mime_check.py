@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from aws_api.message_flow.header_fields import HeaderSection, comparable, read_header_section
 from aws_api.message_flow.line_ends import (
     MAX_LINE_BYTES,
+    count_of,
     count_of_bare_cr,
     line_number,
     long_lines,
     position_of_bare_cr,
     size_with_crlf,
+    text_hash,
     with_crlf,
 )
 from aws_api.message_flow.mime_flaws import mime_flaws, shown_text
@@ -79,23 +81,24 @@ def _bare_cr(update: _Update) -> Iterator[str]:
 
 
 def _zero_bytes(update: _Update) -> Iterator[str]:
-    if update.content.count(b"\0") > update.before.count(b"\0"):
+    if count_of(b"\0", update.content) > count_of(b"\0", update.before):
         yield f"line {line_number(update.content, update.content.index(0))} has a NUL byte"
 
 
 def _line_length(update: _Update) -> Iterator[str]:
     known: set[int] | None = None
-    for position, line in long_lines(update.content):
+    for start, end in long_lines(update.content):
         if known is None:  # hashes: the lines themselves may be the whole message once more
-            known = {hash(text) for _, one in long_lines(update.before) for text in _texts_of(one)}
-        if hash(line.strip()) not in known:
-            number = line_number(update.content, position)
-            yield f"line {number} is {len(line)} bytes long, allowed: {MAX_LINE_BYTES} and the line end"
+            known = {one for line in long_lines(update.before) for one in _hashes_of(update.before, *line)}
+        if text_hash(update.content, start, end) not in known:
+            number = line_number(update.content, start)
+            yield f"line {number} is {end - start} bytes long, allowed: {MAX_LINE_BYTES} and the line end"
 
 
-def _texts_of(line: bytes) -> tuple[bytes, bytes]:
-    """A line, and a header's value alone: a library that folds anew puts it on a line of its own."""
-    return line.strip(), line.partition(b":")[2].strip()
+def _hashes_of(content: bytes, start: int, end: int) -> tuple[int, int]:
+    """Of a line, and of a header's value alone: a library that folds anew puts it on a line of its own."""
+    colon = content.find(b":", start, end)
+    return text_hash(content, start, end), text_hash(content, end if colon < 0 else colon + 1, end)
 
 
 def _header_size(update: _Update) -> Iterator[str]:

@@ -29,7 +29,7 @@ _SECRET_ALPHABET: Final = string.ascii_letters + string.digits
 _NAME: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _SENDER_PATTERN: Final = re.compile(r"\*|(?:\*\.|[^\s@*]+@)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
-_Seen = tuple[int, int, int, int, int]
+_Stamp = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class AccessKeyFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[_Seen | None, dict[str, AccessKey]] = (None, {})
+        self._seen: tuple[_Stamp | None, dict[str, AccessKey]] = (None, {})
 
     def find(self, access_key_id: str) -> AccessKey | None:
         """The key with this id, as the file has it now. Raises WrongKey when the file cannot be used."""
@@ -93,7 +93,7 @@ class AccessKeyFile:
         return removed
 
     def _keys(self) -> dict[str, AccessKey]:
-        now = _signature(self.path)
+        now = _stamp(self.path)
         if now != self._seen[0]:
             keys = _read(self.path) if now else {}
             self._seen = (now, keys)
@@ -111,7 +111,7 @@ class AccessKeyFile:
         return result
 
 
-def _signature(path: Path) -> _Seen | None:
+def _stamp(path: Path) -> _Stamp | None:
     """What changes with the file; its mode and owner too, so that a mended one is read again."""
     try:
         status = path.stat()

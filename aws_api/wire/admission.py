@@ -1,26 +1,29 @@
 """Who may ask: a known key's signature, or with `[api] trust_loopback` a caller of this machine.
 
 A caller of this machine is a connection from a loopback address, to a loopback name, that nobody passed on: a header of
-a proxy, or of a web page that a browser shows (a page may call ports of this machine, also under a name of its own),
-makes it a stranger, whose signature counts.
+a proxy, HTTP/1.0 (which nginx speaks to what is behind it, and no AWS client), or a header of a web page that a browser
+shows (a page may call ports of this machine, also under a name of its own) makes it a stranger, whose signature counts.
+A proxy on this machine that speaks HTTP/1.1, puts a loopback name into Host and adds nothing cannot be told from a
+program of this machine: beside one the setting must be off.
 """
 
 import ipaddress
 from datetime import datetime
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from aws_api.wire.access_keys import AccessKey, AccessKeyFile
 from aws_api.wire.failures import NotAdmitted
 from aws_api.wire.signature import MISMATCH, Received, check_time, is_right, read_shown
 
 UNKNOWN_KEY: Final = "The security token included in the request is invalid."
-#: Headers that a proxy adds, and one that browsers add.
+#: Headers that a proxy adds, and two that browsers add.
 PASSED_ON: Final = (
     "Forwarded",
     "X-Forwarded-For",
     "X-Forwarded-Host",
+    "X-Forwarded-Port",
     "X-Forwarded-Proto",
     "X-Forwarded-Server",
     "X-Real-IP",
@@ -30,7 +33,10 @@ PASSED_ON: Final = (
     "X-Client-IP",
     "X-Envoy-External-Address",
     "Origin",
+    "Referer",
 )
+#: What a browser says about a request that no page of another origin began.
+_OWN_SITE: Final = frozenset({"none", "same-origin"})
 
 
 def admitted(received: Received, service: str, keys: AccessKeyFile, now: datetime) -> AccessKey:
@@ -51,7 +57,16 @@ def is_of_this_machine(request: web.Request) -> bool:
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     if not isinstance(peer, tuple) or not _is_loopback(str(peer[0])):
         return False
-    return _is_loopback_name(request.headers.get("Host", "")) and not any(name in request.headers for name in PASSED_ON)
+    names = request.headers.getall("Host", [])
+    return len(names) == 1 and _is_loopback_name(names[0]) and not _is_passed_on(request)
+
+
+def _is_passed_on(request: web.Request) -> bool:
+    return (
+        request.version < HttpVersion11
+        or any(name in request.headers for name in PASSED_ON)
+        or any(site not in _OWN_SITE for site in request.headers.getall("Sec-Fetch-Site", []))
+    )
 
 
 def _is_loopback(address: str) -> bool:

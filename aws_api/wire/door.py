@@ -1,13 +1,12 @@
 """AWS requests on the port: recognised, read, admitted, checked, carried out, answered in the words of their protocol.
 
-A middleware, because AWS requests are told by headers and bodies as much as by paths: what is none goes on to the
+A middleware, because AWS requests are known by headers and bodies as much as by paths: what is none goes on to the
 door's routes as if this were not here. An operation that the port knows and does not offer is refused by its name,
 before anything else is looked at. What happens inside a handler and was not foreseen is a 500 and a log line.
 """
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -33,16 +32,35 @@ _FORM_BEGINNING_BYTES: Final = 64 * 1024
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
 class Access:
     """Whose requests are carried out."""
 
-    keys: AccessKeyFile
-    #: Callers of this machine need no key.
-    trusts_loopback: bool
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    #: Troubles of the file of keys that the log has; each is told once until the file is well again.
-    told: set[str] = field(default_factory=set)
+    def __init__(
+        self,
+        keys: AccessKeyFile,
+        *,
+        trusts_loopback: bool,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._keys = keys
+        self._trusts_loopback = trusts_loopback
+        self._clock = clock
+        self._logged_reasons: set[str] = set()
+
+    def admit(self, request: web.Request, service: Service, body: bytes) -> AccessKey | None:
+        """The key that signed; None = a caller of this machine that needs none. Raises NotAdmitted, WrongKey."""
+        if self._trusts_loopback and is_of_this_machine(request):
+            return None
+        received = Received(request.method, request.raw_path, tuple(request.headers.items()), body)
+        access_key = admitted(received, service.signing_name, self._keys, self._clock())
+        self._logged_reasons.clear()
+        return access_key
+
+    def log_unusable(self, error: WrongKey) -> None:
+        """Each trouble of the file of keys is logged once until a key of it was admitted again."""
+        if error.reason not in self._logged_reasons:
+            get_log().error("api.keys_unusable", reason=error.reason)
+            self._logged_reasons.add(error.reason)
 
 
 def aws_door(services: Sequence[Service], access: Access) -> Middleware:
@@ -78,14 +96,12 @@ async def _answer(request: web.Request, addressed: Addressed, access: Access, re
     except (OperationRefused, NotAdmitted) as error:
         return _refused(addressed, error, request_id)
     except WrongKey as error:
-        if error.reason not in access.told:
-            get_log().error("api.keys_unusable", reason=error.reason)
-            access.told.add(error.reason)
+        access.log_unusable(error)
         reason = "The access keys of this service cannot be read now; its log says why."
         return _refused(addressed, OperationRefused("ServiceUnavailableException", reason), request_id)
     except TryLater as error:
         return _refused(addressed, OperationRefused("ServiceUnavailableException", error.reason), request_id)
-    except Exception:  # noqa: BLE001 - a bug, told at the edge; the door goes on
+    except Exception:  # noqa: BLE001 - a bug, logged at the edge; the door goes on
         get_log().exception("api.operation_failed", operation=addressed.operation.name, request_id=request_id)
         return _refused(addressed, OperationRefused("InternalFailure", "An internal failure."), request_id)
 
@@ -97,7 +113,7 @@ async def _carried_out(
     if offer is None:
         raise OperationRefused("UnknownOperationException", words(operation.name))
     body = await read_body(request, addressed.service.max_body_bytes)
-    access_key = _admit(request, addressed.service, body, access)
+    access_key = access.admit(request, addressed.service, body)
     parameters = rest_json.parameters_of(addressed, request.raw_path, request.headers, body)
     output = await offer.handler(Call(parameters, access_key, request_id, request))
     payload = rest_json.payload_of(operation)
@@ -109,15 +125,6 @@ async def _carried_out(
         status=int(operation.http.get("responseCode", 200)),
         headers=_headers(request_id, rest_json.CONTENT_TYPE),
     )
-
-
-def _admit(request: web.Request, service: Service, body: bytes, access: Access) -> AccessKey | None:
-    if access.trusts_loopback and is_of_this_machine(request):
-        return None
-    received = Received(request.method, request.raw_path, tuple(request.headers.items()), body)
-    access_key = admitted(received, service.signing_name, access.keys, access.clock())
-    access.told.clear()
-    return access_key
 
 
 def _refused(addressed: Addressed, error: OperationRefused | NotAdmitted, request_id: str) -> web.Response:

@@ -15,7 +15,7 @@ from botocore.model import ListShape, MapShape, OperationModel, Shape, Structure
 
 from aws_api.wire.failures import STATUS_OF_COMMON, Cause, NotAdmitted, OperationRefused
 from aws_api.wire.services import Addressed
-from aws_api.wire.shapes import Reader, WrongKind, told
+from aws_api.wire.shapes import Reader, WrongKind, in_words
 
 #: The names that these services have for what is wrong with a signature, all with status 403.
 CODE_OF_CAUSE: Final[dict[Cause, str]] = {
@@ -42,7 +42,7 @@ def parameters_of(addressed: Addressed, raw_path: str, headers: Mapping[str, str
         raise OperationRefused("SerializationException", str(error)) from error
     if reader.mistakes:
         parameter = reader.mistakes[0][0]
-        raise OperationRefused(offer.refusals.get(parameter, "ValidationException"), told(reader.mistakes))
+        raise OperationRefused(offer.refusals.get(parameter, "ValidationException"), in_words(reader.mistakes))
     return held
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-# What is told again of a value; a caller knows the rest.
+# What of a value is repeated; a caller knows the rest.
 _SHOWN_CHARACTERS = 100
 
 
@@ -54,7 +54,7 @@ class Reader:
         return held
 
 
-def told(mistakes: list[tuple[str, str]]) -> str:
+def in_words(mistakes: list[tuple[str, str]]) -> str:
     """All mistakes in AWS's words."""
     number = len(mistakes)
     return f"{number} validation error{'s' if number > 1 else ''} detected: " + "; ".join(one for _, one in mistakes)

@@ -97,9 +97,9 @@ class MessageFlowStand:
                 message = await spool.load(message_id, with_content=True)
                 assert message is not None
                 content = await spool.content_of(message)
-                await flow.begin(message, content, invocation_id="0" * 32, seconds=60, is_sync=True)
+                token = await flow.begin(message, content, invocation_id="0" * 32, seconds=60, is_sync=True)
                 await asyncio.to_thread(work)
-                return await flow.end(message_id, "0" * 32)
+                return await flow.end(message_id, token)
 
         return asyncio.run(run())
 

@@ -243,6 +243,8 @@ def test_a_trusted_machine_needs_no_key_and_no_signature(trusting):
         ("X-Real-IP", "127.0.0.1"),
         ("Via", "1.1 proxy"),
         ("Origin", "https://evil.example"),
+        ("Referer", "https://evil.example/"),
+        ("Sec-Fetch-Site", "cross-site"),
         ("Host", "evil.example"),
     ],
 )

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import http.client
 import io
+import resource
 import zlib
 
 import aioboto3
@@ -149,6 +150,18 @@ def test_framing_inside_the_chunks_of_http_is_unpacked_too(ses, s3):
     assert s3.get_object(Bucket="mail", Key="k")["Body"].read() == b"hello world"
 
 
+def test_a_full_disk_is_an_error_of_s3_and_nothing_is_kept(s3):
+    s3.create_bucket(Bucket="mail")
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, former[1]))  # a write takes a part, the next one fails
+    try:
+        refused = code_of(s3.put_object, Bucket="mail", Key="k", Body=b"x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert refused == ("InternalError", 500)
+    assert code_of(s3.get_object, Bucket="mail", Key="k")[0] == "NoSuchKey"
+
+
 def test_a_presigned_url_is_a_way_to_get_it(ses, s3):
     s3.put_object(Bucket="mail", Key="k", Body=b"hello")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": "mail", "Key": "k"})
@@ -164,7 +177,11 @@ def test_a_presigned_url_is_a_way_to_get_it(ses, s3):
         (b"5\r\nhello", b"IncompleteBody"),
         (b"5\r\nhelloXX\r\n0\r\n\r\n", b"IncompleteBody"),
         (b"zz\r\nhello\r\n", b"IncompleteBody"),
-        (b"-5\r\nhello\r\n", b"IncompleteBody"),
+        *(
+            (size + b"\r\nhello\r\n0\r\n\r\n", b"IncompleteBody")
+            for size in (b"-1", b"-5", b"+5", b" 5", b"0x5", b"0_5")
+        ),
+        (b"5".rjust(17, b"0") + b"\r\nhello\r\n0\r\n\r\n", b"IncompleteBody"),
         (b"1" * 9000 + b"\r\n", b"InvalidArgument"),
         (b"5\r\nhello\r\n0\r\n" + b"a: b\r\n" * 50, b"InvalidArgument"),
     ],

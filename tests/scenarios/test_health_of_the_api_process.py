@@ -1,6 +1,10 @@
 """GET /healthz and the life of the API process, with a real process and a real server."""
 
+import asyncio
+import contextlib
+import resource
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +94,23 @@ async def test_work_that_nobody_takes_is_unhealthy(redis_server: RedisServer, tm
     assert status == 503
     assert "no worker took any" in body["problems"][0]
     assert body["longest_due_seconds"] >= 3600
+
+
+async def test_health_is_told_while_others_open_more_connections_than_the_process_was_given_descriptors(
+    redis_url: str, tmp_path
+):
+    former = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, former[1]))
+    with contextlib.ExitStack() as opened:
+        try:
+            url, _ = opened.enter_context(api_process(redis_url, tmp_path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, former)
+        for _ in range(200):
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))))
+            client.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+        async with asyncio.timeout(30):
+            assert (await health(url))[0] == 503  # there is no worker
 
 
 def test_a_taken_port_is_one_line_that_says_what_to_do(redis_url, tmp_path):

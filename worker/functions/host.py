@@ -4,6 +4,11 @@ It runs below a guard (guard.py), which ends it with everything it started when 
 when it uses too much memory. We know that it went when `control` closes at the guard's side, and not before the guard
 is collected: then `gone` is done and no process of it is left. One request at a time; a process that did not answer
 as it should is of no more use, and `ask` ends it.
+
+The handler shares its process with the runner and can write on the channel: it can forge its own answer, and be it by
+changing itself. What is left of one call must never answer another one, about another message. So each request has a
+name of its own (`call`: the request's id and a random text) that the reply has to repeat, there has to be nothing to
+read before a request and nothing behind a reply, and one mismatch ends the process.
 """
 
 import asyncio
@@ -11,24 +16,25 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from config.settings import MIB
+from worker.functions.channel import Channel
 from worker.functions.failures import InvocationFailed
-from worker.functions.launch import MIB, Launch
+from worker.functions.hiding import hide
+from worker.functions.launch import Launch
 from worker.functions.output import Output
 from worker.functions.raw_answer import MAX_ANSWER_BYTES, too_large
+from worker.functions.reply import MAX_HEAD_BYTES, MESSAGE_CHARACTERS, TYPE_CHARACTERS, Reply, reply_of
 
 GUARD = str(Path(__file__).with_name("guard.py"))
-#: The head of a reply holds a name and 500 characters, six bytes each at most.
-HEAD_BYTES = 8192
 PIPE_BYTES = 1024 * 1024
 #: A guard that is told to end and does not (somebody froze it) is ended by force after this.
 FORCE_SECONDS = 7.0
@@ -40,7 +46,7 @@ Stamp = tuple[int, int, int]
 
 
 class FunctionProcess:
-    """A started process. Built inside a running event loop; raises OSError when it cannot be started at all."""
+    """A started process. Built inside a running event loop; raises InvocationFailed when it cannot be started at all."""
 
     def __init__(self, launch: Launch, log: FilteringBoundLogger) -> None:
         self._loop = asyncio.get_running_loop()
@@ -49,28 +55,17 @@ class FunctionProcess:
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self._file = launch.file
         self._stamp = stamp_of(launch.file)
-        self._told = b""
+        #: What the guard wrote.
+        self._report = b""
         self._is_ending = False
         self._forcing: asyncio.TimerHandle | None = None
         self._used_at = self._loop.time()
-        self._writer: asyncio.StreamWriter | None = None
-        self._reader: asyncio.StreamReader | None = None
-        self._channel, channel_end = socket.socketpair()
-        self._control, control_end = socket.socketpair()
-        output, output_end = os.pipe()
-        os.set_blocking(output, False)
-        self._control.setblocking(False)
         try:
-            self._guard = _start(launch, control_end, channel_end, output_end)
-        except OSError:
-            self._control.close()
-            self._channel.close()
-            os.close(output)
-            raise
-        finally:
-            control_end.close()
-            channel_end.close()
-            os.close(output_end)
+            self._guard, self._control, channel, output = _start(launch)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the environment, a name that is none
+            words = getattr(error, "strerror", None) or "its environment cannot be given to a process"
+            raise InvocationFailed(f"its process could not be started: {words}") from error
+        self._channel = Channel(channel)
         self._output = Output(output, log, launch.rule)
         self._loop.add_reader(self._control, self._on_control)
 
@@ -81,27 +76,17 @@ class FunctionProcess:
 
     @property
     def is_fit(self) -> bool:
-        """Whether an idle process may be used once more: its file is the same, and it has not ended this moment."""
-        if not self.is_usable or stamp_of(self._file) != self._stamp:
-            return False
-        try:
-            self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:  # nothing to be read, as it should be
-            return True
-        except OSError:
-            return False
-        return False
+        """Whether an idle process may be used once more: its file is the same, and it did nothing since its answer."""
+        return self.is_usable and stamp_of(self._file) == self._stamp and self._channel.is_quiet
 
     async def get_ready(self, request_id: str) -> None:
         """Waits until the handler is imported, for the invocation that needs it. Raises InvocationFailed."""
-        self._output.begin(request_id)
-        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
-        head, _ = await self._exchange(self._launch.start)
-        if head["outcome"] != "ready":
+        reply, _ = await self._exchange(request_id, {}, self._launch.start, ("ready", "error"))
+        if reply.outcome == "error":
             self.end()
-            raise InvocationFailed(f"{self._launch.name} could not be loaded: {_error(head)}")
-        if self._file is None and head["file"]:
-            self._file = Path(head["file"])
+            raise InvocationFailed(f"{self._launch.name} could not be loaded: {self._error(reply)}")
+        if self._file is None and reply.file:
+            self._file = Path(reply.file)
             self._stamp = stamp_of(self._file)
 
     async def ask(self, request_id: str, payload: bytes, deadline_ms: int) -> bytes:
@@ -109,20 +94,18 @@ class FunctionProcess:
         if self._loop.time() - self._used_at > WAKE_SECONDS:
             with contextlib.suppress(OSError):
                 self._control.send(b"w")
-        self._output.begin(request_id)
-        head, answer = await self._exchange(
-            b'{"request_id": "%s", "deadline_ms": %d}' % (request_id.encode(), deadline_ms), payload
-        )
+        head = {"request_id": request_id, "deadline_ms": deadline_ms}
+        reply, answer = await self._exchange(request_id, head, payload, ("answer", "too large", "error"))
         self._used_at = self._loop.time()
-        if head["outcome"] == "answer":
+        if reply.outcome == "answer":
             return answer
-        if head["outcome"] == "too large":
+        if reply.outcome == "too large":
             raise too_large()
-        if head.get("is_last") or head["type"] == "MemoryError":
+        if reply.is_last or reply.type == "MemoryError":
             self.end()
-        if head["type"] == "MemoryError":
+        if reply.type == "MemoryError":
             raise InvocationFailed(self._words("memory"))
-        raise InvocationFailed(_error(head))
+        raise InvocationFailed(self._error(reply))
 
     def end(self) -> None:
         """Ends it with everything it started. `gone` tells when that is done, milliseconds later."""
@@ -131,39 +114,47 @@ class FunctionProcess:
             self._shut(self._control)
             self._forcing = self._loop.call_later(FORCE_SECONDS, self._force)
 
-    async def _exchange(self, *frames: bytes) -> tuple[dict[str, Any], bytes]:
-        """Sends frames and reads a reply; whatever goes wrong with that ends the process."""
-        assert self._writer
+    async def _exchange(
+        self, request_id: str, head: dict[str, object], body: bytes, expected: tuple[str, ...]
+    ) -> tuple[Reply, bytes]:
+        """Sends a request and reads its reply; whatever goes wrong with that ends the process."""
+        self._output.begin(request_id)
+        call = f"{request_id} {secrets.token_hex(16)}"
         try:
-            self._writer.write(b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames))
-            await self._writer.drain()
-            head = json.loads(await self._frame(HEAD_BYTES))
-            answer = await self._frame(MAX_ANSWER_BYTES) if head["outcome"] == "answer" else b""
-        except (OSError, asyncio.IncompleteReadError) as error:
+            if self._channel.has_more:
+                raise ValueError("something was written before the request")
+            await self._channel.send(json.dumps({"call": call, **head}).encode(), body)
+            reply = reply_of(await self._channel.receive(MAX_HEAD_BYTES))
+            if reply.call != call or reply.outcome not in expected:
+                raise ValueError("the reply is to something else")
+            answer = await self._channel.receive(MAX_ANSWER_BYTES) if reply.outcome == "answer" else b""
+            if self._channel.has_more:
+                raise ValueError("something was written behind the reply")
+        except OSError as error:
             raise InvocationFailed(await self._how_it_ended()) from error
-        except (ValueError, KeyError, TypeError) as error:  # only a handler that writes on the channel gets here
+        except ValueError as error:  # only a handler that writes on the channel gets here
             self.end()
             raise InvocationFailed("its process does not keep to the protocol") from error
         except InvocationFailed:
             self.end()
             raise
         self._output.end()
-        return head, answer
-
-    async def _frame(self, limit_bytes: int) -> bytes:
-        assert self._reader
-        size_bytes = int.from_bytes(await self._reader.readexactly(4), "big")
-        if size_bytes > limit_bytes:
-            raise too_large()
-        return await self._reader.readexactly(size_bytes)
+        return reply, answer
 
     async def _how_it_ended(self) -> str:
         """The handler may also have closed the channel and live on: the process is ended then."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self.gone), 0.5)
-        how = self._told.decode("ascii", "replace").split("\n")
+        how = self._report.decode("ascii", "replace").split("\n")
         self.end()
         return self._words(next((line for line in how if line and not line.startswith("pid ")), ""))
+
+    def _error(self, reply: Reply) -> str:
+        """The handler's error, without values of its environment."""
+        hidden = self._launch.hidden
+        name = hide(reply.type, hidden, is_cut=len(reply.type) >= TYPE_CHARACTERS) or "Error"
+        message = hide(reply.message, hidden, is_cut=len(reply.message) >= MESSAGE_CHARACTERS)
+        return f"{name}: {message}" if message else name
 
     def _words(self, how: str) -> str:
         match how.split():
@@ -177,13 +168,13 @@ class FunctionProcess:
 
     def _on_control(self) -> None:
         try:
-            told = self._control.recv(512)
+            news = self._control.recv(512)
         except BlockingIOError:
             return
         except OSError:
-            told = b""
-        if told:
-            self._told += told
+            news = b""
+        if news:
+            self._report += news
         else:
             self._loop.remove_reader(self._control)
             self._collect()
@@ -197,10 +188,7 @@ class FunctionProcess:
         if self._forcing is not None:
             self._forcing.cancel()
         self._control.close()
-        if self._writer is not None:
-            self._writer.transport.abort()
-        else:
-            self._channel.close()
+        self._channel.close()
         self._output.close()
         self.gone.set_result(None)
 
@@ -209,9 +197,9 @@ class FunctionProcess:
         self._end_group()
 
     def _end_group(self) -> None:
-        if self._told.startswith(b"pid ") and not self._told.count(b"\n") > 1:  # a second line: all are gone
+        if self._report.startswith(b"pid ") and not self._report.count(b"\n") > 1:  # a second line: all are gone
             with contextlib.suppress(OSError):
-                os.killpg(int(self._told.split()[1]), signal.SIGKILL)
+                os.killpg(int(self._report.split()[1]), signal.SIGKILL)
 
     @staticmethod
     def _shut(control: socket.socket) -> None:
@@ -226,12 +214,29 @@ def stamp_of(file: Path | None) -> Stamp | None:
         return None
     try:
         state = file.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in its name
         return None
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
-def _start(launch: Launch, control: socket.socket, channel: socket.socket, output_end: int) -> subprocess.Popen[bytes]:
+def _start(launch: Launch) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, int]:
+    """The guard, and our ends of control, channel and output. Raises OSError, ValueError; nothing is open then."""
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        control, control_end = (stack.enter_context(end) for stack, end in zip((ours, theirs), socket.socketpair()))
+        channel, channel_end = (stack.enter_context(end) for stack, end in zip((ours, theirs), socket.socketpair()))
+        output, output_end = os.pipe()
+        ours.callback(os.close, output)
+        theirs.callback(os.close, output_end)
+        os.set_blocking(output, False)
+        control.setblocking(False)
+        guard = _start_guard(launch, control_end, channel_end, output_end)
+        ours.pop_all()
+    return guard, control, channel, output
+
+
+def _start_guard(
+    launch: Launch, control: socket.socket, channel: socket.socket, output_end: int
+) -> subprocess.Popen[bytes]:
     """Not asyncio's way of starting: the loop that waits for children need not be that of the main thread."""
     with contextlib.suppress(OSError):  # more room is a favour, not a need
         fcntl.fcntl(output_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -246,10 +251,6 @@ def _start(launch: Launch, control: socket.socket, channel: socket.socket, outpu
         pass_fds=(control.fileno(), channel.fileno()),
         start_new_session=True,
     )
-
-
-def _error(head: Mapping[str, str]) -> str:
-    return f"{head['type']}: {head['message']}" if head["message"] else head["type"]
 
 
 def _signal_name(number: int) -> str:

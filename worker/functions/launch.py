@@ -12,18 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.settings import Settings
+from config.settings import MIB, Settings
 from worker.functions.failures import InvocationFailed
+from worker.functions.hiding import spellings
 from worker.functions.raw_answer import MAX_ANSWER_BYTES
 from worker.functions.targets import FileTarget, PythonTarget, parse_target
 from worker.rules.records import Function
 
 RUNNERS = Path(__file__).parent
-MIB = 1024 * 1024
 #: These may be shown: they are no secrets, and a path without them means nothing.
 _PLAIN = frozenset(("PATH", "HOME", "LANG", "TZ", "TMPDIR", "AWS_REGION", "AWS_DEFAULT_REGION"))
-#: A shorter value would be found in every second word.
-_HIDDEN_CHARACTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Launch:
     name: str
     #: None = the runner says it when it has imported the module.
     file: Path | None
-    #: Values of the environment that no reason may show.
+    #: Values of the environment that no reason may show, in every spelling.
     hidden: tuple[str, ...] = field(repr=False)
 
 
@@ -72,7 +70,7 @@ def launch_of(function: Function, rule: str, settings: Settings, environ: Mappin
         start=_start(target, module, folder, function, seen),
         name=str(file or module),
         file=file,
-        hidden=tuple(sorted((one for one in kept - shown if len(one) >= _HIDDEN_CHARACTERS), key=len, reverse=True)),
+        hidden=spellings(kept - shown),
     )
 
 

@@ -21,15 +21,15 @@ from config.logs import get_log
 from config.settings import Settings
 from worker.functions.failures import InvocationFailed
 from worker.functions.host import FunctionProcess
-from worker.functions.launch import Launch, launch_of
+from worker.functions.hiding import hide
+from worker.functions.launch import launch_of
+from worker.functions.raw_answer import one_line
 from worker.functions.warm import Pool, WarmProcesses
 from worker.rules.records import Function
 
 REASON_CHARACTERS = 500
 #: What calls under way get when the worker stops.
 MOMENT_SECONDS = 2.0
-#: Controls, line breaks and halves of surrogate pairs.
-_UNSHOWN = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029, *range(0xD800, 0xE000)), " ")
 
 
 class LocalFunctions:
@@ -42,7 +42,6 @@ class LocalFunctions:
         self._environ = environ
         limits = settings.functions
         self._warm = WarmProcesses(limits.max_processes, limits.idle_seconds, log or get_log())
-        self._pools: dict[str, Pool] = {}
 
     async def invoke(
         self, function: Function, *, rule: str, payload: bytes, invocation_id: str, seconds: float
@@ -60,24 +59,20 @@ class LocalFunctions:
         except TimeoutError as error:
             raise InvocationFailed(f"no answer within {seconds:g} s: {call.phase}") from error
         except InvocationFailed as error:
-            raise InvocationFailed(_safe(error.reason, pool.launch)) from error
-        except OSError as error:
-            raise InvocationFailed(f"its process could not be started: {error.strerror}") from error
+            reason = one_line(hide(error.reason, pool.launch.hidden), REASON_CHARACTERS)
+            raise InvocationFailed(reason) from error
 
     async def close(self) -> None:
         """Calls under way get a moment, then they fail. Afterwards no process is left."""
         await self._warm.close(MOMENT_SECONDS)
 
     def _pool(self, function: Function, rule: str) -> Pool:
-        key = _key(function)
-        pool = self._pools.get(rule)
-        if pool is not None and pool in self._warm:
-            if pool.key == key:
-                return pool
-            self._warm.retire(pool)
-        launch = launch_of(function, rule, self._settings, self._environ)
-        pool = self._pools[rule] = Pool(key, launch, function.concurrency)
-        self._warm.add(pool)
+        key = _key(function, rule)
+        pool = self._warm.find(key)
+        if pool is None:
+            launch = launch_of(function, rule, self._settings, self._environ)
+            pool = Pool(key, launch, function.concurrency)
+            self._warm.add(pool)
         return pool
 
 
@@ -112,10 +107,10 @@ class _Call:
         return await process.ask(self._request_id, self._payload, deadline_ms)
 
 
-def _key(function: Function) -> Hashable:
+def _key(function: Function, rule: str) -> Hashable:
     """What processes must have in common to be used for the same calls."""
     environment = tuple(sorted(function.environment.items()))
-    return function.target, function.python, environment, function.memory_megabytes, function.concurrency
+    return rule, function.target, function.python, environment, function.memory_megabytes, function.concurrency
 
 
 def _request_id(invocation_id: str) -> str:
@@ -124,9 +119,3 @@ def _request_id(invocation_id: str) -> str:
         return str(uuid.UUID(hex=invocation_id))
     except ValueError:
         return invocation_id
-
-
-def _safe(reason: str, launch: Launch) -> str:
-    for value in launch.hidden:
-        reason = reason.replace(value, "***")
-    return reason.translate(_UNSHOWN)[:REASON_CHARACTERS]

@@ -1,12 +1,14 @@
 """Who may use which process: warm ones first, new ones within the limits, the idle make room for others.
 
-1. Every rule has one pool of processes that are alike. A rule whose function, interpreter, environment or limits
-   changed gets a new pool; the processes of the old one end as soon as they are idle. So does one whose file changed.
+1. Processes that are alike are a pool: of one rule, with one function, interpreter, environment and limits. A changed
+   rule has another pool beside that of its former calls, whose processes end when nobody asks for them any more. A
+   process whose file changed ends when it would be used again.
 2. A call asks its pool and waits in its line. It gets an idle process, or the right to start one: at most the
    function's `concurrency` of them and `max_processes` in all, counted until the last of a process is gone.
 3. When all places are taken, the pool whose first call waits longest gets the next one, and for that the process
    that was idle longest is ended. So a busy rule cannot keep the others out.
-4. A process that was idle for `idle_seconds` is ended.
+4. A process that was idle for `idle_seconds` is ended. A pool without processes and calls is forgotten.
+5. A start keeps the event loop busy for milliseconds: there is one at a time, and the others get their turn between.
 
 Invariant: whenever something becomes free (`_serve` is called), no call waits that could go on.
 """
@@ -38,7 +40,6 @@ class Pool:
     waiting: deque[tuple[float, asyncio.Future[FunctionProcess | None]]] = field(default_factory=deque)
     #: Alive, starting or ending.
     processes: int = 0
-    is_old: bool = False
 
 
 class WarmProcesses:
@@ -48,30 +49,27 @@ class WarmProcesses:
         self._max_processes = max_processes
         self._idle_seconds = idle_seconds
         self._log = log
-        self._pools: set[Pool] = set()
+        self._pools: dict[Hashable, Pool] = {}
         #: Every process that is not gone.
         self._living: set[FunctionProcess] = set()
         self._places_taken = 0
         #: Processes that end to make room.
         self._leaving: set[FunctionProcess] = set()
+        self._starting = asyncio.Lock()
         self._is_closed = False
+
+    def find(self, key: Hashable) -> Pool | None:
+        """The pool with this key, if processes or calls are in it."""
+        return self._pools.get(key)
 
     def add(self, pool: Pool) -> None:
         """A pool of which nothing was asked yet."""
-        self._pools.add(pool)
-
-    def retire(self, pool: Pool) -> None:
-        """What waits in it is still served; then it is no more."""
-        pool.is_old = True
-        self._serve()
-
-    def __contains__(self, pool: object) -> bool:
-        return pool in self._pools
+        self._pools[pool.key] = pool
 
     async def take(self, pool: Pool) -> tuple[FunctionProcess, bool]:
         """A process, and whether it is a new one, which has still to get ready.
 
-        Whoever takes one gives it back, whatever happened to it. Raises OSError, and InvocationFailed after `close()`.
+        Whoever takes one gives it back, whatever happened to it. Raises InvocationFailed, also after `close()`.
         """
         self._check_open()
         loop = asyncio.get_running_loop()
@@ -86,17 +84,21 @@ class WarmProcesses:
             self._serve()
             self._forget_if_empty(pool)
             raise
-        if process is not None:
-            return process, False
+        return (await self._started(pool), True) if process is None else (process, False)
+
+    async def _started(self, pool: Pool) -> FunctionProcess:
+        """A new process in the place that was given to the call."""
         try:
-            self._check_open()
-            process = FunctionProcess(pool.launch, self._log)
+            async with self._starting:
+                await asyncio.sleep(0)
+                self._check_open()
+                process = FunctionProcess(pool.launch, self._log)
         except BaseException:
             self._free(pool)
             raise
         self._living.add(process)
         process.gone.add_done_callback(lambda _: self._gone(pool, process))
-        return process, True
+        return process
 
     def give_back(self, pool: Pool, process: FunctionProcess) -> None:
         """After use. A process that has ended, or ends, is no use to anybody."""
@@ -110,12 +112,13 @@ class WarmProcesses:
     async def close(self, moment_seconds: float) -> None:
         """Calls under way get a moment; then all processes are ended. Returns when nothing is left of them."""
         self._is_closed = True
-        for pool in list(self._pools):
+        for pool in list(self._pools.values()):
             for _, turn in pool.waiting:
                 if not turn.done():
                     turn.set_exception(InvocationFailed(STOPPING))
             pool.waiting.clear()
-            self._end_all_idle(pool)
+            for process in list(pool.idle):
+                self._end_idle(pool, process)
         if self._living:
             await asyncio.wait([process.gone for process in self._living], timeout=moment_seconds)
         for process in self._living:
@@ -128,29 +131,30 @@ class WarmProcesses:
             raise InvocationFailed(STOPPING)
 
     def _serve(self) -> None:
+        """Who waits longest comes first, also when room is made: a busy pool that took its own back would keep it."""
         wanted = 0
-        for pool in [pool for pool in self._pools if pool.is_old and not pool.waiting]:
-            self._end_all_idle(pool)
-        for pool in sorted((pool for pool in self._pools if pool.waiting), key=lambda pool: pool.waiting[0][0]):
-            while pool.waiting:
-                turn = pool.waiting[0][1]
-                if turn.done():
-                    pool.waiting.popleft()
-                elif process := self._pop_idle(pool):
-                    pool.waiting.popleft()
-                    turn.set_result(process)
-                elif pool.processes >= pool.concurrency:
-                    break
-                elif self._places_taken < self._max_processes:
-                    self._places_taken += 1
-                    pool.processes += 1
-                    pool.waiting.popleft()
-                    turn.set_result(None)
-                else:
-                    wanted += 1
-                    if len(self._leaving) < wanted:
-                        self._make_room()
-                    break
+        for pool in sorted((one for one in self._pools.values() if one.waiting), key=lambda one: one.waiting[0][0]):
+            if self._lacks_place(pool):
+                wanted += 1
+                if len(self._leaving) < wanted:
+                    self._make_room()
+
+    def _lacks_place(self, pool: Pool) -> bool:
+        """Gives the calls of a pool what there is; whether the next one could start a process if there were room."""
+        while pool.waiting:
+            turn = pool.waiting[0][1]
+            process = None if turn.done() else self._pop_idle(pool)
+            if process is None and not turn.done():
+                if pool.processes >= pool.concurrency:
+                    return False
+                if self._places_taken >= self._max_processes:
+                    return True
+                self._places_taken += 1
+                pool.processes += 1
+            pool.waiting.popleft()
+            if not turn.done():
+                turn.set_result(process)
+        return False
 
     def _pop_idle(self, pool: Pool) -> FunctionProcess | None:
         while pool.idle:
@@ -163,16 +167,11 @@ class WarmProcesses:
 
     def _make_room(self) -> None:
         """Ends the process that was idle longest; calls that wait for it in its own pool came later."""
-        idle = [(timer.when(), pool, process) for pool in self._pools for process, timer in pool.idle.items()]
+        idle = [(timer.when(), pool, process) for pool in self._pools.values() for process, timer in pool.idle.items()]
         if idle:
             _, pool, process = min(idle, key=lambda one: one[0])
             self._leaving.add(process)
             self._end_idle(pool, process)
-
-    def _end_all_idle(self, pool: Pool) -> None:
-        for process in list(pool.idle):
-            self._end_idle(pool, process)
-        self._forget_if_empty(pool)
 
     def _end_idle(self, pool: Pool, process: FunctionProcess) -> None:
         pool.idle.pop(process).cancel()
@@ -200,4 +199,4 @@ class WarmProcesses:
 
     def _forget_if_empty(self, pool: Pool) -> None:
         if not pool.processes and not pool.waiting:
-            self._pools.discard(pool)
+            self._pools.pop(pool.key, None)

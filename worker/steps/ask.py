@@ -86,14 +86,14 @@ async def _tried(work: Work, call: FunctionCall, function: Function, tools: Tool
     )
     payload = await computed(event, is_long=is_large(work))
     seconds = function.timeout_seconds + _MARGIN_SECONDS
-    await tools.flow.begin(message, work.content, invocation_id=invocation_id, seconds=seconds, is_sync=True)
+    run = await tools.flow.begin(message, work.content, invocation_id=invocation_id, seconds=seconds, is_sync=True)
     try:
         answer = await tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)
     except InvocationFailed:
         with suppress(TryLater):  # its time ends by itself
-            await tools.flow.end(message.message_id, invocation_id)
+            await tools.flow.end(message.message_id, run)
         raise
-    content = await tools.flow.end(message.message_id, invocation_id)
+    content = await tools.flow.end(message.message_id, run)
     tools.failpoints.reached("judge.after_call")
     reading = partial(_read, answer, call, message, recipients, tools)
     fates = await computed(reading, is_long=is_large(work) or len(answer) > LARGE_ANSWER_BYTES)

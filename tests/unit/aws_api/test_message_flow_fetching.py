@@ -1,7 +1,7 @@
 """Contents of updates, with an S3 client of our own making."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -155,6 +155,119 @@ async def test_without_credentials_the_location_cannot_be_read_and_later_ones_ar
         assert (s3.opened, s3.closed) == (opened, opened)
 
 
+async def test_a_client_without_credentials_is_closed_by_the_last_who_uses_it_and_no_other_one_is():
+    class Client(S3):
+        """Has no credentials once it is told so, and answers nobody when it is closed."""
+
+        def __init__(self, *, has_credentials: bool) -> None:
+            super().__init__(error=None if has_credentials else NoCredentialsError())
+            self.answers = asyncio.Event()
+
+        async def get_object(self, **asked: Any) -> dict[str, Any]:
+            await self.answers.wait()
+            assert not self.closed
+            return await super().get_object(**asked)
+
+    bad, good, closing = Client(has_credentials=False), Client(has_credentials=True), asyncio.Event()
+    clients = [bad, good]
+
+    @asynccontextmanager
+    async def open_s3():
+        client = clients.pop(0)
+        yield client
+        await closing.wait()  # closing takes its time
+        client.closed += 1
+
+    some = Updates(open_s3, max_bytes=MIB, budget_bytes=8 * MIB)
+
+    async def fetched() -> bytes:
+        async with some.fetched(HERE, beside_bytes=0) as content:
+            return content
+
+    first = asyncio.create_task(fetched())
+    await asyncio.sleep(0)
+    bad.answers.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    second = asyncio.create_task(fetched())  # while the first one's client closes
+    for _ in range(10):
+        await asyncio.sleep(0)
+    closing.set()
+    with pytest.raises(OperationRefused, match="no AWS credentials"):
+        await first
+    good.answers.set()
+    assert await second == await fetched() == b"content"
+    assert (bad.closed, good.closed) == (1, 0)
+
+
+async def test_a_client_that_others_still_use_is_not_closed_for_one_who_found_no_credentials():
+    class Client(S3):
+        """Has credentials for the second call only, which takes its time."""
+
+        async def get_object(self, **asked: Any) -> dict[str, Any]:
+            if len(self.asked) == 1:
+                await first_is_done.wait()
+                assert not self.closed
+                self.error = None
+            return await super().get_object(**asked)
+
+    s3, first_is_done = Client(error=NoCredentialsError()), asyncio.Event()
+    some = updates(s3)
+
+    async def fetched() -> bytes:
+        async with some.fetched(HERE, beside_bytes=0) as content:
+            return content
+
+    first, second = asyncio.create_task(fetched()), asyncio.create_task(fetched())
+    with pytest.raises(OperationRefused, match="no AWS credentials"):
+        await first
+    assert s3.closed == 0
+    first_is_done.set()
+    assert await second == b"content"
+    assert (s3.opened, s3.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("error", [KeyError("ContentLength"), ValueError("garbage")], ids=repr)
+async def test_an_answer_of_s3_that_makes_no_sense_is_no_fault_of_ours(error):
+    with pytest.raises(TryLater, match="S3 is away: its answer cannot be read"):
+        await fetch(S3(error=error))
+
+
+ODD_ANSWERS = {
+    "no length": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "a date that is none": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLast-Modified: garbage\r\n\r\nhello",
+    "an endless error": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3000000000\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+async def test_an_s3_that_answers_oddly_is_away_and_little_of_its_answer_is_read(monkeypatch, answer):
+    sent_bytes = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent_bytes
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with suppress(ConnectionError):
+            while b"3000000000" in answer and sent_bytes < 64 * MIB:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+                sent_bytes += 65_536
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        some = Updates(lambda: open_s3_reader("eu-west-1"), max_bytes=MIB, budget_bytes=8 * MIB)
+        with pytest.raises(TryLater, match="S3 is away"):
+            async with some.fetched(HERE, beside_bytes=0):
+                pass
+        await some.close()
+    assert sent_bytes < 48 * MIB, "two tries, and what the sockets hold"
+
+
 async def test_a_name_that_the_client_does_not_take_is_invalid():
     with pytest.raises(OperationRefused) as caught:
         await fetch(S3(error=ParamValidationError(report="x")))
@@ -182,7 +295,7 @@ async def test_one_client_serves_all_fetches():
 
 async def test_contents_that_do_not_fit_together_wait_for_each_other():
     s3, some_are_held = S3(b"x" * MIB), asyncio.Event()
-    some = updates(s3, budget_bytes=4 * MIB, fetch_seconds=0.2)
+    some = updates(s3, budget_bytes=6 * MIB, fetch_seconds=0.2)
     async with some.fetched(HERE, beside_bytes=0):
         some_are_held.set()
         async with some.fetched(HERE, beside_bytes=0):
@@ -191,6 +304,22 @@ async def test_contents_that_do_not_fit_together_wait_for_each_other():
                     pass
     async with some.fetched(HERE, beside_bytes=100 * MIB) as content:
         assert len(content) == MIB
+
+
+async def test_contents_with_lines_to_convert_keep_the_memory_for_their_copies():
+    some = updates(S3(b"x" * (MIB - 1) + b"\n"), budget_bytes=6 * MIB, fetch_seconds=0.2)
+    async with some.fetched(HERE, beside_bytes=0):
+        with pytest.raises(TryLater, match="did not answer in time"):
+            async with some.fetched(HERE, beside_bytes=0):
+                pass
+
+
+async def test_memory_is_taken_for_what_an_update_is_compared_with():
+    some = updates(S3(b"tiny"), budget_bytes=6 * MIB, fetch_seconds=0.2)
+    async with some.fetched(HERE, beside_bytes=2 * MIB):
+        with pytest.raises(TryLater, match="did not answer in time"):
+            async with some.fetched(HERE, beside_bytes=2 * MIB):
+                pass
 
 
 async def test_memory_is_given_in_the_order_of_asking_and_none_is_lost_by_who_gives_up():

@@ -2,6 +2,9 @@
 
 import email
 import email.policy
+import re
+import threading
+import time
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
@@ -10,8 +13,10 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from aws_api.message_flow.header_fields import read_header_section
+from aws_api.message_flow.line_ends import count_of, position_of_bare_cr, size_with_crlf, text_hash, with_crlf
 from aws_api.message_flow.mime_check import MessageRejected, check_update
-from config.settings import Settings
+from config.settings import MIB, Settings
 
 SETTINGS = Settings()
 HEAD = (
@@ -46,6 +51,62 @@ def with_attachment(line: bytes) -> bytes:
 
 
 # -- line ends
+
+MIXED = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"--", b"\0"]), max_size=30).map(b"".join)
+
+
+@given(MIXED, st.integers(1, 7))
+def test_lines_are_the_same_however_small_the_pieces_are_in_which_they_are_looked_at(content, piece_bytes):
+    expected = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    assert with_crlf(content, piece_bytes) == expected
+    assert size_with_crlf(content) == len(expected)
+    bare = re.search(rb"\r(?!\n)", content)
+    assert position_of_bare_cr(content, piece_bytes) == (bare.start() if bare else -1)
+    for wanted in (b"\n", b"\r\n", b"\0"):
+        assert count_of(wanted, content, piece_bytes=piece_bytes) == content.count(wanted)
+        assert count_of(wanted, content, 3, piece_bytes) == content.count(wanted, 0, 3)
+
+
+@given(st.text(" \ta:", max_size=30).map(str.encode), st.integers(0, 9), st.integers(0, 30), st.integers(1, 5))
+def test_texts_are_told_apart_without_the_blanks_around_them(content, start, end, piece_bytes):
+    text = content[start:end]
+    assert text_hash(content, start, start + len(text), piece_bytes) == hash(text.strip())
+
+
+LARGE = {
+    "line feeds alone": HEAD + b"\r\n" + b"\n" * (8 * MIB),
+    "an endless header": HEAD + b"X: y" + b"\r\n yyyyyyyyyyyy" * MIB + b"\r\n\r\nb",
+    "a bare carriage return at the end": HEAD + b"\r\n" * (8 * MIB) + b"\rx",
+}
+
+
+@pytest.mark.parametrize("content", LARGE.values(), ids=LARGE)
+def test_while_a_large_update_is_checked_other_threads_go_on(content):
+    shares = []
+    for _ in range(6):  # the machine may be busy with something else
+        checking, longest = threading.Thread(target=refusal, args=(content,)), 0.0
+        begin = last = time.perf_counter()
+        checking.start()
+        while checking.is_alive():
+            time.sleep(0.0005)
+            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+        checking.join()
+        shares.append(longest / (last - begin))
+    assert min(shares) < 0.25
+
+
+def test_of_an_endless_field_no_more_than_a_bounded_piece_is_taken():
+    section = read_header_section(b"A: b\r\nX: y" + b"\r\n z" * 100_000 + b"\r\n\r\nbody", 0, 1000)
+    assert section.values[b"a"] == [b" b"]
+    assert 900 < len(section.first(b"x")) < 6000
+    assert 1000 < section.end < 6000
+    assert not section.odd_line
+
+
+@given(st.integers(5000, 5020))
+def test_a_field_is_cut_anywhere(limit):
+    content = b"X: y" + b"\r\n z" * 100_000 + b"\r\n\r\nbody"
+    assert read_header_section(content, 0, limit).end == limit + 4096
 
 
 def test_the_message_itself_is_taken_unchanged():

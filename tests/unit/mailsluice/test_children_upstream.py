@@ -44,6 +44,15 @@ def test_an_s3_of_ones_own_without_keys_gets_dummies_unless_a_profile_has_them()
     assert "AWS_ACCESS_KEY_ID" not in simulator_environ(Settings(), {**endpoint, "AWS_PROFILE": "minio"})
 
 
+def test_temporary_keys_of_ones_own_reach_functions_whole():
+    own = {"AWS_ENDPOINT_URL_S3": "http://minio:9000", "AWS_ACCESS_KEY_ID": "ASIA", "AWS_SESSION_TOKEN": "token"}
+    environ = simulator_environ(Settings(), own)
+    assert environ["AWS_SESSION_TOKEN"] == "token"
+    assert "AWS_SESSION_TOKEN" in environ[PASSED].split(",")
+    beside_the_simulators = simulator_environ(Settings(), {"AWS_SESSION_TOKEN": "token"})
+    assert "AWS_SESSION_TOKEN" not in beside_the_simulators
+
+
 def test_contents_in_a_bucket_leave_s3_alone_and_keep_the_keys_from_functions():
     settings = Settings.model_validate({"spool": {"content_store": "s3://bucket/prefix"}})
     environ = simulator_environ(settings, {"AWS_ACCESS_KEY_ID": "real"})

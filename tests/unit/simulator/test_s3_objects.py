@@ -1,5 +1,11 @@
 """What the simulated S3 keeps and what it gives up."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
 from simulator.s3_objects import Objects, StoredObject
 
 
@@ -68,3 +74,31 @@ def test_there_are_only_so_many_buckets():
     made = [objects.make_bucket(f"b{number}", 0.0) for number in range(1002)]
     assert made.count(True) == 1000
     assert objects.make_bucket("b0", 0.0)
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """As on a disk that becomes full: a write takes a part, the next one fails."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+def test_a_chunk_that_does_not_fit_on_the_disk_is_an_error_and_not_half_there(tmp_path):
+    place = Objects(tmp_path).reserve(10)
+    place.write(b"01234")
+    with files_of_at_most(8), pytest.raises(OSError, match="too large"):
+        place.write(b"56789")
+    assert place.written_bytes == 5
+
+
+def test_reading_what_was_never_written_ends_with_an_error(tmp_path):
+    place = Objects(tmp_path).reserve(10)
+    place.write(b"01234")
+    chunks = place.chunks(0, 9)
+    assert next(chunks) == b"01234"
+    with pytest.raises(OSError, match="not there"):
+        next(chunks)

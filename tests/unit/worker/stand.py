@@ -116,12 +116,13 @@ class RememberingFlow:
 
     async def begin(
         self, message: Message, content: bytes, *, invocation_id: str, seconds: float, is_sync: bool
-    ) -> None:
+    ) -> str:
         self.begun.append((invocation_id, is_sync))
+        return invocation_id  # a token that tests can foresee
 
-    async def end(self, message_id: str, invocation_id: str) -> bytes | None:
-        self.ended.append(invocation_id)
-        return self.put.pop(invocation_id, None)
+    async def end(self, message_id: str, run: str) -> bytes | None:
+        self.ended.append(run)
+        return self.put.pop(run, None)
 
 
 class Contents:
