@@ -2,12 +2,13 @@
 
 The body says why: `status` (ok or failing), `problems` (sentences with what to do; with a weakened durability also
 while the status is ok), `notes` (what keeps mail on purpose or for a while: pauses, the end of the daily quota, mail
-that is held; a file of rules that cannot be used), `rules` (which workers judge by which version, and the trouble of
+that is held or waits for the function of a rule; a file of rules that cannot be used), `rules` (which workers judge by which version, and the trouble of
 those whose file is wrong: their old rules stay at work and mail moves, so the status stays 200), and the figures the
 judgement rests on. It holds no address and no content.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,14 @@ from aiohttp import web
 
 from aws_api.admin.picture import finite
 from aws_api.admin.route_words import kept, notes, troubles
-from aws_api.admin.rule_words import rule_notes, versions, without_addresses
+from aws_api.admin.rule_words import awaits_functions, function_notes, rule_notes, versions, without_addresses
 from aws_api.tools import TOOLS
 from spool.assembly import limits_of
 from spool.figures import Figures, read_figures, standstills
 from spool.safety import NO_ANSWER, SafetyReport
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import RouteView
+from spool.waits import Wait, read_waits
 
 # Load balancers give up after a few seconds; a late answer is no better than none.
 ANSWER_SECONDS = 2.0
@@ -38,13 +40,23 @@ class Health:
     figures: dict[str, Any]
 
 
-def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float) -> Health:
-    """Healthy = safe, not full, nothing stands still, and no route is in trouble."""
+def judged_health(
+    report: SafetyReport, figures: Figures, stall_seconds: float, waits: Sequence[Wait] = ()
+) -> Health:
+    """Healthy = safe, not full, nothing stands still, and no route is in trouble.
+
+    `waits` are needed only where messages wait for functions.
+    """
     still = (*standstills(figures, stall_seconds), *troubles(figures))
     return Health(
         is_ok=report.is_safe and not report.is_full and not still,
         problems=(*report.problems, *still),
-        notes=(*notes(figures, is_public=True), *kept(figures), *rule_notes(figures, is_public=True)),
+        notes=(
+            *notes(figures, is_public=True),
+            *kept(figures),
+            *rule_notes(figures, is_public=True),
+            *function_notes(waits, figures.taken_at_ms, is_public=True),
+        ),
         figures={
             "places": {place.value: messages for place, messages in figures.places.items()},
             "oldest_waiting_seconds": figures.oldest_waiting_seconds,
@@ -97,10 +109,11 @@ async def healthz(request: web.Request) -> web.Response:
         async with asyncio.timeout(ANSWER_SECONDS):
             limits = list(limits_of(tools.settings).values())
             figures = await read_figures(tools.spool, tools.broker, limits=limits)
+            waits = await read_waits(tools.spool) if awaits_functions(figures) else ()
     except (StoreUnavailable, TimeoutError):
         health = silent_health(tools.watch.report)
     else:
-        health = judged_health(tools.watch.report, figures, tools.settings.worker.stall_seconds)
+        health = judged_health(tools.watch.report, figures, tools.settings.worker.stall_seconds, waits)
     status = "ok" if health.is_ok else "failing"
     body = {"status": status, "problems": health.problems, "notes": health.notes, **health.figures}
     return web.Response(

@@ -60,6 +60,13 @@ LABELLED_COUNTERS: dict[str, tuple[str, str, str]] = {
     "smtp_refused": ("mailsluice_smtp_refusals", "reason", "SMTP commands and messages refused, by reason."),
     "ses_calls": ("mailsluice_ses_calls", "outcome", "SES calls by outcome."),
     "feedback_events": ("mailsluice_feedback_events", "meaning", "SES's own events read, by what they proved."),
+    "function_tries": ("mailsluice_function_tries", "rule", "Tries of functions that were begun, by their rule."),
+    "function_failures": ("mailsluice_function_failures", "rule", "Tries of functions that failed, by their rule."),
+    "function_fallbacks": (
+        "mailsluice_function_fallbacks",
+        "rule",
+        "Calls of functions that the fallback of their rule decided.",
+    ),
     "events_published": ("mailsluice_events_published", "destination", "Events a destination has taken."),
     "events_refused": ("mailsluice_events_refused", "destination", "Events a destination can never take."),
     "events_lost": ("mailsluice_events_lost", "destination", "Events removed before a destination took them."),

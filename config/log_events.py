@@ -63,6 +63,7 @@ LOG_EVENTS: dict[str, str] = {
     "rule.applied": "a rule, or its function, decided about recipients or changed how their mail goes",
     "function.answered": "a function of a rule answered",
     "function.failed": "a try of a function failed",
+    "function.error": "an error of mailsluice's own while it called a function: it counts as a failed try",
     "function.given_up": "a function failed until its time was over: its rule's fallback decides",
     "batch.sent": "SES accepted a batch",
     "batch.rejected": "SES refused a batch for good",

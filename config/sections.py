@@ -65,9 +65,10 @@ class SmtpSettings(Section):
     max_header_bytes: int = Field(102_400, ge=1024, le=MIB, description="Largest header section of a message.")
     max_command_line_bytes: int = Field(4096, ge=512, le=65536, description="Longest command line.")
     max_commands: int = Field(
-        10_000,
+        25_000,
         ge=10,
-        description="Commands of one connection before it is closed; MAIL, RCPT and DATA of accepted mail are free.",
+        description="Commands of one connection before it is closed; MAIL, RCPT and DATA of accepted mail are free. At "
+        "least 100 more than max_recipients.",
     )
     max_errors: int = Field(
         10, ge=1, description="Refused commands, RCPT aside, before a connection is closed; accepted mail resets them."

@@ -60,6 +60,9 @@ __all__ = [
     "WorkerSettings",
 ]
 
+# Commands of a connection that are no RCPT of its largest message: greeting, TLS, login, refused recipients.
+_OTHER_COMMANDS = 100
+
 
 class Settings(Section):
     """All settings, checked together."""
@@ -97,6 +100,11 @@ class Settings(Section):
                 yield f"[routes.{name}] is no name of a route; allowed: {NAME_PATTERN}"
         if self.relay.fence == "redirect" and not self.relay.fence_redirect_to:
             yield "[relay] fence = redirect needs fence_redirect_to"
+        if self.smtp.max_commands < self.smtp.max_recipients + _OTHER_COMMANDS:
+            yield (
+                f"[smtp] max_commands = {self.smtp.max_commands} is too few for one message to max_recipients = "
+                f"{self.smtp.max_recipients}; allowed: {self.smtp.max_recipients + _OTHER_COMMANDS} and more"
+            )
         if (self.smtp.tls_certificate_file is None) != (self.smtp.tls_key_file is None):
             yield "[smtp] tls_certificate_file and tls_key_file must be given together"
         elif self.smtp.tls_port and self.smtp.tls_certificate_file is None:

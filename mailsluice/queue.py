@@ -37,7 +37,7 @@ def run(settings: Settings, *, as_json: bool = False) -> int:
 def told(picture: Picture) -> str:
     """The queue for people."""
     lines = [*_places(picture), *_routes(picture), *_moving(picture.figures), _store(picture.report)]
-    for title, sentences in (("Good to know", all_notes(picture.figures)), ("What to do", advice(picture))):
+    for title, sentences in (("Good to know", all_notes(picture)), ("What to do", advice(picture))):
         if sentences:
             lines += ["", title, *(f"  - {escaped(sentence)}" for sentence in sentences)]
     return "\n".join(lines)

@@ -232,7 +232,8 @@ class MessageFlow:
     # -- records
 
     async def _record(self, message_id: str) -> _Record:
-        pipeline = self._spool.redis.pipeline(transaction=True)
+        # One HMGET is one moment. No MULTI: a full server refuses it.
+        pipeline = self._spool.redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.hmget(keys.flow_key(message_id), ["end", "base", "latest", "run", "until", "fz"])
         (seconds, micros), (end, base, latest, run, until, frozen) = await scripts.answer_of(pipeline.execute())

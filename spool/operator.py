@@ -32,7 +32,7 @@ STEP = 200
 #: The scope of a pause of everything.
 EVERYTHING: Final = "all"
 
-Doing = Literal["hold", "free", "wake"]
+Doing = Literal["hold", "free", "retry", "wake"]
 #: What hold.lua answers for one message.
 Touched = Literal["done", "later", "lane", "held", "not"]
 
@@ -90,7 +90,7 @@ async def end_drain(redis: aioredis.Redis, workers: Sequence[str], event: bytes 
 
 
 async def touch(redis: aioredis.Redis, doing: Doing, message_ids: Sequence[str]) -> list[Touched]:
-    """Holds messages, frees those the operator held, or wakes parked ones; see lua/hold.lua."""
+    """Holds messages, frees those the operator held, tries or wakes parked ones; see lua/hold.lua."""
     if not message_ids:
         return []
     return [one.decode() for one in await scripts.HOLD(redis, [doing, NUDGE_MS, *message_ids])]

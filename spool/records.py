@@ -129,6 +129,8 @@ class Message:
     seat: Seat | None = None
     #: The operator asked for it while it was leased: the holder's next move ends in held.
     is_hold_wanted: bool = False
+    #: The operator has let it go on: its next holder asks functions that wait at once.
+    is_ask_wanted: bool = False
     #: So long an operator's hold or pause, or trouble of the account, kept it; does not count for its age.
     kept_ms: int = 0
     content: bytes | None = field(default=None, repr=False)

@@ -127,6 +127,7 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         turn_at=turn_at.decode(),
         seat=seat_of(fields[b"l"]) if b"l" in fields else None,
         is_hold_wanted=b"ho" in fields,
+        is_ask_wanted=b"ask" in fields,
         kept_ms=int(fields.get(b"kept", 0)),
         content=fields.get(b"c"),
         verdict=verdict,

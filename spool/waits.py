@@ -29,6 +29,8 @@ class Wait:
     last_at_ms: int | None
     #: One of the messages, for the operator's next command; "" where the window did not show one.
     example: str
+    #: When the oldest of those in the window was accepted.
+    oldest_at_ms: int | None = None
 
 
 async def read_waits(spool: Spool) -> tuple[Wait, ...]:
@@ -48,8 +50,18 @@ async def read_waits(spool: Spool) -> tuple[Wait, ...]:
     return tuple(sorted(waits, key=lambda one: (one.place, -one.messages)))
 
 
-async def _window(redis: aioredis.Redis, place: Place) -> list[tuple[str, int, str]]:
-    """(message_id, instant in ms, reason) of the first and the last messages of a place, by instant."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A message of the window."""
+
+    at_ms: int
+    message_id: str
+    reason: str
+    accepted_at_ms: int
+
+
+async def _window(redis: aioredis.Redis, place: Place) -> list[_Seen]:
+    """The first and the last messages of a place, by instant."""
     zset = ZSETS[place]
     first = await redis.zrange(zset, 0, SAMPLE - 1, withscores=True)
     # What waits for something else than a time stands at the end of all times.
@@ -57,18 +69,20 @@ async def _window(redis: aioredis.Redis, place: Place) -> list[tuple[str, int, s
     instants: dict[bytes, float] = dict([*first, *last])
     pipeline = redis.pipeline(transaction=False)
     for message_id in instants:
-        pipeline.hget(keys.message_key(message_id.decode()), "why")
-    reasons = await pipeline.execute() if instants else []
+        pipeline.hmget(keys.message_key(message_id.decode()), ["why", "at"])
+    rows = await pipeline.execute() if instants else []
     return [
-        (message_id.decode(), int(at), (reason or b"").decode())
-        for (message_id, at), reason in zip(instants.items(), reasons, strict=True)
+        _Seen(int(at), message_id.decode(), (reason or b"").decode(), int(accepted_at))
+        for (message_id, at), (reason, accepted_at) in zip(instants.items(), rows, strict=True)
+        if accepted_at is not None
     ]
 
 
-def _wait(place: Place, reason: str, messages: int, window: Sequence[tuple[str, int, str]]) -> Wait:
-    seen = [(at, message_id) for message_id, at, why in window if why == reason]
+def _wait(place: Place, reason: str, messages: int, window: Sequence[_Seen]) -> Wait:
+    seen = sorted((one for one in window if one.reason == reason), key=lambda one: (one.at_ms, one.message_id))
     if not seen:
         return Wait(place, reason, messages, None, None, "")
+    first, last, oldest_at_ms = seen[0], seen[-1], min(one.accepted_at_ms for one in seen)
     if reason == IN_LANE:  # the instants are those at which they expire; when their turn comes is told of their route
-        return Wait(place, reason, messages, None, None, min(seen)[1])
-    return Wait(place, reason, messages, min(seen)[0], max(seen)[0], min(seen)[1])
+        return Wait(place, reason, messages, None, None, first.message_id, oldest_at_ms)
+    return Wait(place, reason, messages, first.at_ms, last.at_ms, first.message_id, oldest_at_ms)

@@ -1,8 +1,9 @@
-"""The way of a message through a worker: five named steps and one short loop.
+"""The way of a message through a worker: six named steps and one short loop.
 
 load: settle what an earlier holder left open, get the content. judge: what the rules and their functions say. relay:
-send what waits, part by part and batch by batch, as fast as the routes allow. tell: bounce what was refused. finish:
-write the end, or where the message waits for what. Each step is `(work, tools) -> Continue | Stop`.
+send what waits, part by part and batch by batch, as fast as the routes allow. rest: ask the functions that let others
+go first, and send what they decide. tell: bounce what was refused. finish: write the end, or where the message waits
+for what. Each step is `(work, tools) -> Continue | Stop`.
 """
 
 import math
@@ -18,6 +19,7 @@ from worker.relay.relay import relay
 from worker.steps.finish import finish, give_back, hold_or_retry
 from worker.steps.judge import judge
 from worker.steps.load import load
+from worker.steps.rest import ask_rest
 from worker.steps.tell import tell
 from worker.tools import Tools
 from worker.work import Continue, LeaseLost, StepFailed, Stop, Work
@@ -28,6 +30,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("load", load),
     ("judge", judge),
     ("relay", relay),
+    ("rest", ask_rest),
     ("tell", tell),
     ("finish", finish),
 )

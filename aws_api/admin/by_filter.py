@@ -118,7 +118,7 @@ async def _release(spool: Spool, messages: Sequence[Message], total: Sum) -> Non
     parked = [message for message in messages if message.place == "parked"]
     others = [message for message in messages if message not in own and message not in parked]
     await _touch(spool, "free", own, total)
-    await _touch(spool, "wake", parked, total)
+    await _touch(spool, "retry", parked, total)
     if others:
         for message, is_released in zip(others, await spool.release(_ids(others)), strict=True):
             if is_released:
@@ -126,7 +126,7 @@ async def _release(spool: Spool, messages: Sequence[Message], total: Sum) -> Non
 
 
 async def _retry(spool: Spool, messages: Sequence[Message], total: Sum) -> None:
-    await _touch(spool, "wake", messages, total)
+    await _touch(spool, "retry", messages, total)
 
 
 async def _touch(spool: Spool, doing: operator.Doing, messages: Sequence[Message], total: Sum) -> None:

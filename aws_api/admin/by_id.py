@@ -80,7 +80,7 @@ async def _release(spool: Spool, message: Message) -> _Answer:
 
 
 async def _retry(spool: Spool, message: Message) -> _Answer:
-    [touched] = await operator.touch(spool.redis, "wake", [message.message_id])
+    [touched] = await operator.touch(spool.redis, "retry", [message.message_id])
     match touched:
         case "done":
             return True, "it is due now", waiting(message)

@@ -3,8 +3,8 @@
 It is read from counts and windows only, so it answers for a million messages as for ten.
 
 The JSON is stable; new fields may be added: waiting, oldest_waiting_seconds, places {due, leased, parked, held},
-waits [{place, reason, messages, first_at, last_at, example}] (parked: wake-ups; held: since when), routes [{name,
-rate (null = no limit), factor, is_fallback, max_send_rate, max_24_hour_send, sent_last_24_hours, daily_limit (null =
+waits [{place, reason, messages, first_at, last_at, example, oldest_at}] (parked: wake-ups; held: since when; oldest_at:
+when the oldest of those looked at was accepted), routes [{name, rate (null = no limit), factor, is_fallback, max_send_rate, max_24_hour_send, sent_last_24_hours, daily_limit (null =
 none), daily_ended, next_slot_at, drained_at, fetched_at, quota_error, words, trouble {code, words, since,
 next_probe_at, is_account} or null, lanes [{name, share_percent, messages, recipients, paused_senders, waits_for
 (paused | trouble | daily quota | rate, or null when nothing waits), words, drained_at}]}], pauses [{scope, since,
@@ -22,7 +22,7 @@ from typing import Any
 from redis import asyncio as aioredis
 
 from aws_api.admin.route_words import lane_words, notes, route_words, troubles, why
-from aws_api.admin.rule_words import rule_notes
+from aws_api.admin.rule_words import function_notes, rule_notes
 from aws_api.admin.wording import many, span
 from config.settings import Settings
 from sending_events.records import iso
@@ -82,9 +82,10 @@ def advice(picture: Picture) -> tuple[str, ...]:
     return tuple(found)
 
 
-def all_notes(figures: Figures) -> tuple[str, ...]:
+def all_notes(picture: Picture) -> tuple[str, ...]:
     """What is worth saying and is no failure."""
-    return (*notes(figures), *rule_notes(figures))
+    figures = picture.figures
+    return (*notes(figures), *rule_notes(figures), *function_notes(picture.waits, figures.taken_at_ms))
 
 
 def described(picture: Picture) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def described(picture: Picture) -> dict[str, Any]:
             "problems": report.problems,
         },
         "advice": advice(picture),
-        "notes": all_notes(figures),
+        "notes": all_notes(picture),
     }
 
 
@@ -126,6 +127,7 @@ def _wait(wait: Wait) -> dict[str, Any]:
         "first_at": _iso(wait.first_at_ms),
         "last_at": _iso(wait.last_at_ms),
         "example": wait.example,
+        "oldest_at": _iso(wait.oldest_at_ms),
     }
 
 

@@ -1,11 +1,16 @@
-"""What the workers say about their rules, in words: for `queue`, /healthz and /admin/. Pure."""
+"""What the workers say about their rules, and who waits for functions, in words: for `queue`, /healthz and /admin/.
+
+Pure.
+"""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from aws_api.admin.wording import many
+from aws_api.admin.wording import many, span
 from spool.figures import Figures
+from spool.states import Place, awaited_rule
+from spool.waits import Wait
 
 #: Workers that are named in a sentence; all of them are in the figures.
 _SHOWN_WORKERS = 5
@@ -26,6 +31,35 @@ def rule_notes(figures: Figures, *, is_public: bool = False) -> tuple[str, ...]:
     """
     found = (*_troubles(figures), *_differences(figures))
     return tuple(without_addresses(one) for one in found) if is_public else found
+
+
+def function_notes(waits: Sequence[Wait], now_ms: int, *, is_public: bool = False) -> tuple[str, ...]:
+    """A sentence for every rule for whose function messages are parked; each waits longer than one try takes.
+
+    The age is that of the oldest message of a window, so it may be too small when many wait. `is_public` as above.
+    """
+    found = tuple(_awaited(wait, now_ms, is_public=is_public) for wait in waits if _is_for_function(wait))
+    return tuple(without_addresses(one) for one in found) if is_public else found
+
+
+def awaits_functions(figures: Figures) -> bool:
+    """Whether messages are parked until a function is asked."""
+    return any(awaited_rule(reason) for reason in figures.reasons[Place.PARKED])
+
+
+def _is_for_function(wait: Wait) -> bool:
+    return wait.place is Place.PARKED and bool(awaited_rule(wait.reason))
+
+
+def _awaited(wait: Wait, now_ms: int, *, is_public: bool) -> str:
+    waits = "waits" if wait.messages == 1 else "wait"
+    known = wait.oldest_at_ms is not None
+    age = f", the oldest accepted {span((now_ms - (wait.oldest_at_ms or 0)) / 1000)} ago" if known else ""
+    where = wait.example if wait.example and not is_public else "ID"
+    return (
+        f"{many(wait.messages, 'message')} {waits} for the function of rule {awaited_rule(wait.reason)}{age}: "
+        f"mailsluice show {where} tells its error and when it is asked again."
+    )
 
 
 def without_addresses(text: str) -> str:

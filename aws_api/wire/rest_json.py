@@ -62,7 +62,7 @@ def _values_of(
         at = str(member.serialization.get("name", name))
         match member.serialization.get("location"):
             case "uri":
-                values[at] = _scalar(member, unquote(addressed.in_path[at], errors="surrogateescape"), at)
+                values[at] = _scalar(member, unquote(addressed.in_path[at], errors="backslashreplace"), at)
             case "querystring":
                 values[at] = _from_query(member, query.get(at), at)
             case "header":

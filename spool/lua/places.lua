@@ -79,7 +79,7 @@ end
 local function finish(id, at, now, why, keep_ms)
   local key = M .. id
   count(AGES, slot_of(at), -1)
-  redis.call('HDEL', key, 'c', 'w', 'g', 'ho', 'ev')
+  redis.call('HDEL', key, 'c', 'w', 'g', 'ho', 'ask', 'ev')
   redis.call('HSET', key, 'p', 'done', 'until', now, 'why', why)
   redis.call('PEXPIRE', key, keep_ms)
 end

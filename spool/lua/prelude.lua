@@ -7,6 +7,7 @@
 --                         until ms | a:<number> one attempt, JSON | q marks of the settlements of this lease
 --                         l where it waits for its turn, JSON, while it does | g recipients left of its turn, blank,
 --                         route:lane | ho the operator wants it held | kept ms that do not count for its age
+--                         ask the operator has let it go on: functions that wait are asked at once
 --                         pd since when a paused domain keeps it, ms
 --                         v what rules decided, JSON (verdicts.py)
 --                         ev attempts that others closed as accepted under this lease, a:<number> and a blank each

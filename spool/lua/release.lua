@@ -8,7 +8,8 @@ for a = 2, #ARGV do
   if was_there then
     redis.call('HDEL', M .. id, 'x', 'y', 'ho')
     local states = redis.call('HGET', M .. id, 'r')
-    redis.call('HSET', M .. id, 'r', (string.gsub(states, 'u', 'w')))  -- in doubt until now: send again
+    -- Who was in doubt until now is sent to again; a function that it waits for is asked at once.
+    redis.call('HSET', M .. id, 'r', (string.gsub(states, 'u', 'w')), 'ask', 1)
     enter('due', id, now + ARGV[1], '')
   end
   out[#out + 1] = was_there and 1 or 0

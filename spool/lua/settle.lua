@@ -114,7 +114,7 @@ local function move(op, key, at, is_unaware)
   if op.to == 'done' then return finish(op.i, at, now, op.why, op.keep) end
   local is_wanted = redis.call('HGET', key, 'ho')
   -- The holder lived to say where it goes: only losses in a row count.
-  redis.call('HDEL', key, 'x', 'w', 'ho', 'ev')
+  redis.call('HDEL', key, 'x', 'w', 'ho', 'ask', 'ev')
   if op.to ~= 'due' then redis.call('HDEL', key, 'g') end
   if is_wanted and (op.to ~= 'held' or op.why == HELD_BY_OPERATOR) then
     hold_for_operator(op.i, now)

@@ -254,6 +254,12 @@ def test_what_was_passed_on_is_not_of_the_trusted_machine(trusting, name, value)
     assert sent(signed(trusting, url, headers={name: value}))[0] == 200
 
 
+@pytest.mark.parametrize("message_id", ["%ff", "a%ff", "%ed%a0%80"])
+def test_an_id_that_is_no_utf_8_is_not_found(trusting, message_id):
+    status, code, _ = sent(AWSRequest("GET", f"{trusting.url}/messages/{message_id}"))
+    assert (status, code) == (404, "ResourceNotFoundException")
+
+
 def test_no_secret_is_in_the_log(tmp_path):
     with message_flow_stand(tmp_path) as stand:
         stand.get(stand.message())

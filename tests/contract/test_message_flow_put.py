@@ -125,6 +125,29 @@ def test_an_unknown_message_is_not_found(stand, message_id):
         stand.put(message_id, reference, client)
 
 
+def test_updates_of_a_few_bytes_do_not_load_the_large_messages_that_they_are_compared_with_all_at_once(tmp_path):
+    with message_flow_stand(
+        tmp_path, smtp_max_message_bytes=16 * MIB, smtp_memory_budget_bytes=40 * MIB, api_trust_loopback=True
+    ) as stand:
+        message_id = stand.message(ORIGINAL + (b"x" * 76 + b"\r\n") * (15 * MIB // 78))
+        reference = stand.in_bucket(UPDATED)
+
+        def put(_: int) -> None:
+            try:
+                stand.put(message_id, reference)
+            except ClientError as error:  # who waited for memory for too long
+                assert error.response["Error"]["Code"] == "ServiceUnavailableException"
+
+        def puts() -> None:
+            put(0)  # the latest content is small from here on
+            before = stand.memory_bytes("VmHWM")
+            with ThreadPoolExecutor(24) as putters:
+                list(putters.map(put, range(24)))
+            assert stand.memory_bytes("VmHWM") - before < 120 * MIB
+
+        assert stand.during_a_run(message_id, puts) == UPDATED
+
+
 def test_strict_names_are_those_of_the_model(tmp_path):
     with message_flow_stand(tmp_path, message_flow_strict_s3_names=True) as strict:
         message_id, client = strict.message(), strict.client()

@@ -67,9 +67,19 @@ def either(request: pytest.FixtureRequest, spool: Spool) -> MessageFlow:
     return MessageFlow(spool, request.getfixturevalue(request.param), DAY)
 
 
-async def begun(flow: MessageFlow, message: Message, content: bytes = b"original", **more: object) -> None:
+async def begun(flow: MessageFlow, message: Message, content: bytes = b"original", **more: object) -> str:
     values = {"invocation_id": CALL, "seconds": 15.0, "is_sync": True, **more}
-    await flow.begin(message, content, **values)  # type: ignore[arg-type]
+    return await flow.begin(message, content, **values)  # type: ignore[arg-type]
+
+
+async def compared_with(flow: MessageFlow, message_id: str) -> bytes | None:
+    """The content that an update which begins now is compared with."""
+    begun_put = await flow.begin_put(message_id)
+    if begun_put is None:
+        return None
+    original = await flow.original_of(begun_put)
+    assert len(original) == begun_put.size_bytes
+    return original
 
 
 async def read(flow: MessageFlow, message_id: str) -> bytes | None:
@@ -120,49 +130,49 @@ class TestARun:
 
     async def test_what_is_put_while_it_runs_counts_and_is_handed_over(self, spool: Spool, either: MessageFlow):
         message = await message_of(spool)
-        await begun(either, message)
+        run = await begun(either, message)
         assert await read(either, message.message_id) == b"original"
         assert await either.put(message.message_id, b"updated") == "counts"
         assert await read(either, message.message_id) == b"updated"
-        assert await either.accepted_content(message.message_id) == b"original"
-        assert await either.end(message.message_id, CALL) == b"updated"
+        assert await compared_with(either, message.message_id) == b"original"
+        assert await either.end(message.message_id, run) == b"updated"
         assert await read(either, message.message_id) == b"updated"
 
     async def test_without_a_put_nothing_is_handed_over(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
-        await begun(flow, message)
-        assert await flow.end(message.message_id, CALL) is None
+        run = await begun(flow, message)
+        assert await flow.end(message.message_id, run) is None
         assert await read(flow, message.message_id) == b"original"
 
     async def test_the_end_may_be_asked_for_again(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
-        await begun(flow, message)
+        run = await begun(flow, message)
         await flow.put(message.message_id, b"updated")
-        assert [await flow.end(message.message_id, CALL) for _ in range(2)] == [b"updated"] * 2
+        assert [await flow.end(message.message_id, run) for _ in range(2)] == [b"updated"] * 2
 
     async def test_an_empty_content_is_an_update_too(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
-        await begun(flow, message)
+        run = await begun(flow, message)
         assert await flow.put(message.message_id, b"") == "counts"
         assert await read(flow, message.message_id) == b""
-        assert await flow.end(message.message_id, CALL) == b""
+        assert await flow.end(message.message_id, run) == b""
 
     async def test_a_put_after_the_end_is_read_and_changes_nothing(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
-        await begun(flow, message)
+        run = await begun(flow, message)
         assert await flow.put(message.message_id, b"counts") == "counts"
-        assert await flow.end(message.message_id, CALL) == b"counts"
+        assert await flow.end(message.message_id, run) == b"counts"
         assert await flow.put(message.message_id, b"too late") == "kept"
         assert await read(flow, message.message_id) == b"too late"
-        assert await flow.end(message.message_id, CALL) == b"counts"
+        assert await flow.end(message.message_id, run) == b"counts"
 
     async def test_a_put_after_the_time_of_the_run_does_not_count(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
-        await begun(flow, message)
+        run = await begun(flow, message)
         assert await flow.put(message.message_id, b"in time") == "counts"
         await run_is_over(spool, message.message_id)
         assert await flow.put(message.message_id, b"too late") == "kept"
-        assert await flow.end(message.message_id, CALL) == b"in time"
+        assert await flow.end(message.message_id, run) == b"in time"
 
     async def test_the_time_of_a_run_ends_by_itself(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
@@ -173,46 +183,157 @@ class TestARun:
         message = await message_of(spool)
         await begun(flow, message)
         await flow.put(message.message_id, b"with a footer")
-        await begun(flow, message)
+        run = await begun(flow, message)
         assert await read(flow, message.message_id) == b"original"
-        assert await flow.end(message.message_id, CALL) is None
+        assert await flow.end(message.message_id, run) is None
         assert len(await listed(flow)) == 1, "nothing of the first try stays, and the original was written once"
 
     async def test_the_next_function_is_called_for_what_the_last_one_made(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
-        await begun(flow, message)
+        run = await begun(flow, message)
         await flow.put(message.message_id, b"first")
-        await flow.end(message.message_id, CALL)
-        await begun(flow, message, b"first", invocation_id="1" * 32)
-        assert await flow.accepted_content(message.message_id) == b"first"
-        assert await flow.end(message.message_id, "1" * 32) is None
+        await flow.end(message.message_id, run)
+        run = await begun(flow, message, b"first", invocation_id="1" * 32)
+        assert await compared_with(flow, message.message_id) == b"first"
+        assert await flow.end(message.message_id, run) is None
         assert await read(flow, message.message_id) == b"first"
 
     async def test_of_two_puts_at_once_one_wins_wholly(self, spool: Spool, either: MessageFlow):
         message = await message_of(spool)
-        await begun(either, message)
+        run = await begun(either, message)
         versions = [bytes([letter]) * 100_000 for letter in b"abcdefgh"]
         answers = await asyncio.gather(*(either.put(message.message_id, one) for one in versions))
         assert answers == ["counts"] * 8
-        left = await either.end(message.message_id, CALL)
+        left = await either.end(message.message_id, run)
         assert left in versions
         assert await read(either, message.message_id) == left
         assert len(await listed(either)) == 2, "the original and the last one"
 
-    async def test_a_worker_without_its_lease_does_not_close_the_run_of_the_next(
-        self, spool: Spool, folder: FolderContents
+    @pytest.mark.parametrize("is_same_process", [True, False])
+    async def test_a_try_without_its_lease_does_not_close_the_run_of_the_next(
+        self, spool: Spool, folder: FolderContents, *, is_same_process: bool
     ):
-        old, new = MessageFlow(spool, folder, DAY), MessageFlow(spool, folder, DAY)
+        old = MessageFlow(spool, folder, DAY)
+        new = old if is_same_process else MessageFlow(spool, folder, DAY)
         message = await message_of(spool)
-        await begun(old, message)
+        old_run = await begun(old, message)
         await old.put(message.message_id, b"of the old try")
-        await begun(new, message)
-        assert await old.end(message.message_id, CALL) is None
+        new_run = await begun(new, message)
+        assert await old.end(message.message_id, old_run) is None
         assert await new.put(message.message_id, b"of the new try") == "counts"
-        assert await new.end(message.message_id, CALL) == b"of the new try"
+        assert await new.end(message.message_id, new_run) == b"of the new try"
 
     async def test_an_end_without_a_beginning_is_nothing(self, flow: MessageFlow):
         assert await flow.end(new_message_id(), CALL) is None
+
+
+class TestAPutThatTakesItsTime:
+    """What happens between begin_put and put: fetching and checking the content."""
+
+    async def test_it_counts_when_its_run_is_still_open(self, spool: Spool, flow: MessageFlow):
+        message = await message_of(spool)
+        run = await begun(flow, message)
+        slow = await flow.begin_put(message.message_id)
+        assert await flow.put(message.message_id, b"quick") == "counts"
+        assert await flow.put(message.message_id, b"slow", slow) == "counts"
+        assert await flow.end(message.message_id, run) == b"slow"
+
+    async def test_in_the_next_try_it_does_not_count(self, spool: Spool, flow: MessageFlow):
+        message = await message_of(spool)
+        first = await begun(flow, message)
+        slow = await flow.begin_put(message.message_id)
+        await flow.end(message.message_id, first)
+        second = await begun(flow, message)
+        assert await flow.put(message.message_id, b"of the first try", slow) == "kept"
+        assert await read(flow, message.message_id) == b"of the first try"
+        assert await flow.end(message.message_id, second) is None
+
+    async def test_it_does_not_take_the_place_of_what_the_next_try_put(self, spool: Spool, flow: MessageFlow):
+        message = await message_of(spool)
+        await begun(flow, message)
+        slow = await flow.begin_put(message.message_id)
+        second = await begun(flow, message)
+        assert await flow.put(message.message_id, b"of the second try") == "counts"
+        assert await flow.put(message.message_id, b"of the first try", slow) == "kept"
+        assert await flow.end(message.message_id, second) == b"of the second try"
+
+    async def test_in_the_run_of_another_function_it_does_not_count(self, spool: Spool, flow: MessageFlow):
+        message = await message_of(spool)
+        first = await begun(flow, message)
+        slow = await flow.begin_put(message.message_id)
+        await flow.end(message.message_id, first)
+        second = await begun(flow, message, b"what the first function made", invocation_id="1" * 32)
+        assert await flow.put(message.message_id, b"of the first function", slow) == "kept"
+        assert await flow.end(message.message_id, second) is None
+
+    async def test_one_that_began_before_any_run_does_not_count(self, spool: Spool, flow: MessageFlow):
+        message = await message_of(spool)
+        slow = await flow.begin_put(message.message_id)
+        run = await begun(flow, message)
+        assert await flow.put(message.message_id, b"early", slow) == "kept"
+        assert await flow.end(message.message_id, run) is None
+
+    async def test_one_that_began_after_its_run_does_not_count_in_the_next(self, spool: Spool, flow: MessageFlow):
+        message = await message_of(spool)
+        await flow.end(message.message_id, await begun(flow, message))
+        slow = await flow.begin_put(message.message_id)
+        run = await begun(flow, message)
+        assert await flow.put(message.message_id, b"between", slow) == "kept"
+        assert await flow.end(message.message_id, run) is None
+
+    async def test_one_whose_content_is_stored_slowly_does_not_count_in_the_next_try(
+        self, spool: Spool, folder: FolderContents
+    ):
+        stored = asyncio.Event()
+
+        class Slow(FolderContents):
+            """Is slow to store one content."""
+
+            async def put(self, message_id: str, content: bytes) -> str:
+                reference = await super().put(message_id, content)
+                if content == b"slow":
+                    await stored.wait()
+                return reference
+
+        flow, message = MessageFlow(spool, Slow(folder._folder), DAY), await message_of(spool)
+        await begun(flow, message)
+        slow = asyncio.create_task(flow.put(message.message_id, b"slow"))
+        async with asyncio.timeout(30):
+            while len(await listed(flow)) < 2:
+                await asyncio.sleep(0.01)
+        run = await begun(flow, message)
+        stored.set()
+        assert await slow == "kept"
+        assert await flow.end(message.message_id, run) is None
+
+    async def test_what_it_is_compared_with_is_what_the_run_began_with_whatever_was_put(
+        self, spool: Spool, flow: MessageFlow
+    ):
+        message = await message_of(spool)
+        await begun(flow, message, b"the original, which is long")
+        await flow.put(message.message_id, b"tiny")
+        begun_put = await flow.begin_put(message.message_id)
+        assert begun_put is not None
+        assert begun_put.size_bytes == len(b"the original, which is long")
+        assert await flow.original_of(begun_put) == b"the original, which is long"
+
+    async def test_what_it_is_compared_with_may_be_replaced_meanwhile(self, spool: Spool, flow: MessageFlow):
+        message = await message_of(spool)
+        await begun(flow, message)
+        slow = await flow.begin_put(message.message_id)
+        assert slow is not None
+        await begun(flow, message, b"another", invocation_id="1" * 32)
+        with pytest.raises(ContentMissing):
+            await flow.original_of(slow)
+
+    async def test_a_message_that_ends_meanwhile_has_nothing_to_compare_with(self, spool: Spool, flow: MessageFlow):
+        claimed = await accepted_and_claimed(spool, content=b"x")
+        slow = await flow.begin_put(claimed.message.message_id)
+        assert slow is not None
+        assert await spool.settle(Settlement(claimed.lease, 1, "done"))
+        with pytest.raises(ContentMissing):
+            await flow.original_of(slow)
+        assert await flow.begin_put(claimed.message.message_id) is None
 
 
 class TestACallThatDecidesNothing:
@@ -227,13 +348,13 @@ class TestACallThatDecidesNothing:
 
     async def test_it_neither_opens_nor_resets_nor_closes_a_run(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool)
-        await begun(flow, message)
+        run = await begun(flow, message)
         await flow.put(message.message_id, b"first")
-        await begun(flow, message, is_sync=False, invocation_id="1" * 32)
+        assert await begun(flow, message, is_sync=False, invocation_id="1" * 32) == ""
         assert await read(flow, message.message_id) == b"first"
         assert await flow.put(message.message_id, b"second") == "counts"
-        assert await flow.end(message.message_id, "1" * 32) is None
-        assert await flow.end(message.message_id, CALL) == b"second"
+        assert await flow.end(message.message_id, "") is None
+        assert await flow.end(message.message_id, run) == b"second"
 
 
 class TestAccess:
@@ -242,10 +363,10 @@ class TestAccess:
     async def test_a_message_that_no_function_was_given_is_read_from_the_spool(self, spool: Spool, flow: MessageFlow):
         message = await message_of(spool, content=b"inline")
         assert await read(flow, message.message_id) == b"inline"
-        assert await flow.accepted_content(message.message_id) == b"inline"
+        assert await compared_with(flow, message.message_id) == b"inline"
         large = await message_of(spool, content=b"x" * 300_000)
         assert await read(flow, large.message_id) == b"x" * 300_000
-        assert await flow.accepted_content(large.message_id) == b"x" * 300_000
+        assert await compared_with(flow, large.message_id) == b"x" * 300_000
 
     @pytest.mark.parametrize("size_bytes", [10, 300_000])
     async def test_after_the_end_of_the_message_it_is_still_read(
@@ -282,7 +403,7 @@ class TestAccess:
         for message in (given, other):
             await access_is_over(spool, message.message_id)
             assert await flow.read(message.message_id) is None
-            assert await flow.accepted_content(message.message_id) is None
+            assert await compared_with(flow, message.message_id) is None
             assert await flow.put(message.message_id, b"x") == "unknown"
         assert len(await listed(flow)) == 1, "what could not be put is not kept"
 
@@ -294,15 +415,15 @@ class TestAccess:
 
     async def test_a_function_that_is_called_later_may_read_while_it_runs(self, spool: Spool, flow: MessageFlow):
         message = replace(await message_of(spool), accepted_at_ms=1_600_000_000_000)
-        await begun(flow, message, seconds=60.0)
+        run = await begun(flow, message, seconds=60.0)
         assert await read(flow, message.message_id) == b"original"
         assert await flow.put(message.message_id, b"x") == "counts"
-        assert await flow.end(message.message_id, CALL) == b"x"
+        assert await flow.end(message.message_id, run) == b"x"
 
     @pytest.mark.parametrize("message_id", ["", "A", "../x", "x" * 121, "0000-nobody"])
     async def test_what_nobody_knows_is_unknown(self, flow: MessageFlow, message_id: str):
         assert await flow.read(message_id) is None
-        assert await flow.accepted_content(message_id) is None
+        assert await compared_with(flow, message_id) is None
         assert await flow.put(message_id, b"x") == "unknown"
         assert await listed(flow) == []
 
@@ -459,10 +580,10 @@ class TestTidying:
                 raise ContentUnavailable("stuck")
 
         flow, message = MessageFlow(spool, Stuck(folder._folder), DAY), await message_of(spool)
-        await begun(flow, message)
+        run = await begun(flow, message)
         assert await flow.put(message.message_id, b"1") == "counts"
         assert await flow.put(message.message_id, b"2") == "counts"
-        assert await flow.end(message.message_id, CALL) == b"2"
+        assert await flow.end(message.message_id, run) == b"2"
 
     async def test_the_collector_of_the_spool_does_not_see_them(self, spool: Spool, flow: MessageFlow, tmp_path: Path):
         message = await finished(spool)
@@ -489,9 +610,9 @@ async def test_on_a_full_server_a_function_is_called_all_the_same(own_server: Re
         flow = MessageFlow(spool, FolderContents(tmp_path / "flow"), DAY)
         message = await message_of(spool)
         own_server.call("CONFIG", "SET", "maxmemory", "1mb")
-        await begun(flow, message)
+        run = await begun(flow, message)
         assert await flow.put(message.message_id, b"x") == "counts"
-        assert await flow.end(message.message_id, CALL) == b"x"
+        assert await flow.end(message.message_id, run) == b"x"
 
 
 @pytest.mark.parametrize("place", ["", "elsewhere"])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from config.redis_clients import redis_client
 from spool import keys
 from spool.content import FolderContents
-from spool.message_flow import MessageFlow
+from spool.message_flow import BegunPut, MessageFlow
 from spool.store import Spool
 from tests.servers import RedisServer
 from tests.store.messages import accepted_and_claimed
@@ -47,7 +47,8 @@ class FlowMachine(RuleBasedStateMachine):
         self.base: bytes | None = None
         self.latest = b"accepted"
         self.put: bytes | None = None
-        self.holder: tuple[int, str] | None = None
+        self.runs: list[str] = []
+        self.puts: list[tuple[BegunPut, str]] = []
         self.is_open = self.has_record = False
 
     def teardown(self) -> None:
@@ -61,9 +62,12 @@ class FlowMachine(RuleBasedStateMachine):
     @rule(who=WHO, call=CALLS, content=CONTENTS, is_sync=st.booleans())
     def begin(self, who: int, call: str, content: bytes, *, is_sync: bool):
         doing = self.flows[who].begin(self.message, content, invocation_id=call, seconds=60, is_sync=is_sync)
-        self.run(doing)
+        token = self.run(doing)
+        assert bool(token) == is_sync
         if is_sync:
-            self.holder, self.is_open, self.put = (who, call), True, None
+            assert token not in self.runs
+            self.runs.append(token)
+            self.is_open, self.put = True, None
         if is_sync or not self.has_record:
             self.base = self.latest = content
         self.has_record = True
@@ -76,10 +80,29 @@ class FlowMachine(RuleBasedStateMachine):
         if self.is_open:
             self.put = content
 
-    @rule(who=WHO, call=CALLS)
-    def end(self, who: int, call: str):
-        left = self.run(self.flows[who].end(self.message.message_id, call))
-        if self.holder == (who, call):
+    @rule(who=WHO)
+    def begin_a_slow_put(self, who: int):
+        begun = self.run(self.flows[who].begin_put(self.message.message_id))
+        assert begun.run == (self.runs[-1] if self.is_open else "")
+        self.puts.append((begun, begun.run))
+
+    @precondition(lambda self: self.puts)
+    @rule(who=WHO, content=CONTENTS, which=st.integers(0, 99))
+    def end_a_slow_put(self, who: int, content: bytes, which: int):
+        begun, token = self.puts.pop(which % len(self.puts))
+        counts = self.is_open and token == self.runs[-1]
+        said = self.run(self.flows[who].put(self.message.message_id, content, begun))
+        assert said == ("counts" if counts else "kept")
+        self.latest, self.has_record = content, True
+        if counts:
+            self.put = content
+
+    @precondition(lambda self: self.runs)
+    @rule(who=WHO, back=st.integers(1, 3))
+    def end(self, who: int, back: int):
+        token = self.runs[-min(back, len(self.runs))]
+        left = self.run(self.flows[who].end(self.message.message_id, token))
+        if token == self.runs[-1]:
             assert left == self.put
             self.is_open = False
         else:
@@ -108,7 +131,9 @@ class FlowMachine(RuleBasedStateMachine):
     @invariant()
     def updates_are_compared_with_what_the_run_began_with(self):
         expected = b"accepted" if self.base is None else self.base
-        assert self.run(self.flows[0].accepted_content(self.message.message_id)) == expected
+        begun = self.run(self.flows[0].begin_put(self.message.message_id))
+        assert begun.size_bytes == len(expected)
+        assert self.run(self.flows[0].original_of(begun)) == expected
 
     @invariant()
     def what_is_stored_is_what_the_record_names(self):

@@ -8,7 +8,9 @@ Theory of operation
    it stands. Named twice means the more restrictive action. Whoever is left gets the fallback.
 3. Ten actions count. Who is named by later ones only gets the fallback; a repeated action is none.
 4. A named address that is no recipient is a new one. DROP and BOUNCE of somebody who was never to get the mail mean
-   nothing. Inbound only local addresses are added. What is not done is told in `because`.
+   nothing. Inbound only local addresses are added. What is not done is told in `because`. Outbound a message has at
+   most 500 recipients with the added ones; whatever the direction, no more than 500 may be named for it. These are
+   counted before any of them is looked at, for that takes 20 µs each.
 5. Addresses are compared without regard to case. Functions write booleans as text, `null` for what they leave out
    and empty lists: that is understood, nothing else is guessed.
 Invariant: every recipient has exactly one decision.
@@ -32,6 +34,7 @@ from worker.rules.records import Decide
 MAX_ACTIONS = 10
 #: With added ones; a message that had more from the beginning may keep them.
 MAX_OUTBOUND_RECIPIENTS = 500
+MAX_NEW_RECIPIENTS = 500
 MAX_BOUNCE_CHARACTERS = 2000
 MAX_ADDRESS_CHARACTERS = 320
 MAX_LOCAL_PART_CHARACTERS = 64
@@ -49,6 +52,8 @@ _ACTIONS: dict[Direction, frozenset[str]] = {
 }
 _BOOLEANS = {"true": True, "false": False}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+#: What is decided so about a stranger adds nobody.
+_NOTHING_NEW = frozenset(("DROP", "BOUNCE"))
 _MAX_SHOWN = 5
 _LEFT_OUT = "the function does not name it: fallback"
 _BEYOND = f"named only after the first {MAX_ACTIONS} actions: fallback"
@@ -101,7 +106,7 @@ def read_answer(
     total = len(recipients) + len(others) + len(added)
     if added and direction == "OUTBOUND" and total > MAX_OUTBOUND_RECIPIENTS:
         raise InvocationFailed(f"with the added ones {total} recipients; allowed: {MAX_OUTBOUND_RECIPIENTS}")
-    return Fates(_telling(decisions, ignored), tuple(added))
+    return Fates(_noted(decisions, ignored), tuple(added))
 
 
 # -- what is written
@@ -218,39 +223,39 @@ def _new_recipients(
     known: Collection[str],
     direction: Direction,
     is_local: Callable[[str], bool],
-) -> tuple[list[tuple[str, Decide]], list[str]]:
-    """Those that are added, and in words those that are not."""
-    added: list[tuple[str, Decide]] = []
-    ignored: list[str] = []
+) -> tuple[list[tuple[str, Decide]], list[tuple[str, str]]]:
+    """Those that are added, and those that are not, with why. Raises InvocationFailed for too many."""
     new: dict[str, str] = {}
     for key, written in (one for action in actions for one in action.recipients):
         if key not in known:
             new.setdefault(key, written)
+    wanted = sum(key in named and named[key].action not in _NOTHING_NEW for key in new)
+    if wanted > MAX_NEW_RECIPIENTS:
+        raise InvocationFailed(f"{wanted} new recipients; allowed: {MAX_NEW_RECIPIENTS}")
+    added: list[tuple[str, Decide]] = []
+    ignored: list[tuple[str, str]] = []
     for key, written in new.items():
-        address, decide = _mailable(written, key), named.get(key)
-        if fault := _fault(address, decide, direction, is_local):
-            ignored.append(f"{one_line(written, 100)} ({fault})")
-        elif decide is not None:
+        decide = named.get(key)
+        if decide is None:
+            ignored.append((written, f"named only after the first {MAX_ACTIONS} actions"))
+        elif decide.action in _NOTHING_NEW:
+            ignored.append((written, "is no recipient"))
+        elif not (address := _mailable(written, key)):
+            ignored.append((written, "is no address"))
+        elif direction == "INBOUND" and not is_local(address):
+            ignored.append((written, "is not local"))
+        else:
             added.append((address, decide))
     return added, ignored
 
 
-def _fault(address: str, decide: Decide | None, direction: Direction, is_local: Callable[[str], bool]) -> str:
-    """Why a named address is not added; "" when it is."""
-    if decide is None:
-        return f"named only after the first {MAX_ACTIONS} actions"
-    if decide.action in {"DROP", "BOUNCE"}:
-        return "is no recipient"
-    if not address:
-        return "is no address"
-    return "is not local" if direction == "INBOUND" and not is_local(address) else ""
-
-
-def _telling(
-    decisions: Mapping[tuple[Decide, str], Sequence[int]], ignored: Sequence[str]
+def _noted(
+    decisions: Mapping[tuple[Decide, str], Sequence[int]], ignored: Sequence[tuple[str, str]]
 ) -> tuple[tuple[Decide, tuple[int, ...], str], ...]:
     """The decisions; the first of them tells what was ignored."""
-    shown = [*ignored[:_MAX_SHOWN], *([f"{len(ignored) - _MAX_SHOWN} more"] if len(ignored) > _MAX_SHOWN else [])]
+    shown = [f"{one_line(written, 100)} ({why})" for written, why in ignored[:_MAX_SHOWN]]
+    if len(ignored) > _MAX_SHOWN:
+        shown.append(f"{len(ignored) - _MAX_SHOWN} more")
     note = f"; ignored: {', '.join(shown)}" if shown else ""
     return tuple(
         (decide, tuple(indexes), because if number else because + note)

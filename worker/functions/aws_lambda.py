@@ -130,5 +130,5 @@ async def _answer_of(response: "InvocationResponseTypeDef", *, is_event: bool) -
 def _failure(error: Exception) -> InvocationFailed:
     code, text = error_code(error)
     words = WORDS.get(code, "Lambda did not take the call" if code else _NO_ANSWER)
-    told = one_line(f"{code}: {text}" if text else code, 300)
-    return InvocationFailed(f"{words} ({told})")
+    said = one_line(f"{code}: {text}" if text else code, 300)
+    return InvocationFailed(f"{words} ({said})")

@@ -13,7 +13,7 @@ from worker.functions.aws_lambda import LambdaFunctions
 from worker.functions.failures import InvocationFailed
 from worker.functions.local import LocalFunctions
 from worker.functions.over_http import HttpFunctions
-from worker.functions.raw_answer import MAX_ANSWER_BYTES, too_large
+from worker.functions.raw_answer import MAX_ANSWER_BYTES, one_line, too_large
 from worker.functions.targets import FileTarget, HttpTarget, LambdaTarget, PythonTarget, Target, parse_target
 from worker.rules.records import Function
 
@@ -38,6 +38,16 @@ class Functions:
 
     async def invoke(self, function: Function, *, rule: str, payload: bytes, invocation_id: str) -> bytes:
         """The answer to this event; b"" of an asynchronous function. Raises InvocationFailed."""
+        try:
+            return await self._invoke(function, rule, payload, invocation_id)
+        except InvocationFailed:
+            raise
+        except Exception as error:  # a mistake of ours; the try must count all the same, or it is made for ever
+            name = type(error).__name__
+            words = f"it could not be called ({name})"
+            raise InvocationFailed(words, detail=f"{words}: {one_line(str(error), 300)}") from error
+
+    async def _invoke(self, function: Function, rule: str, payload: bytes, invocation_id: str) -> bytes:
         target = _target_of(function)
         if isinstance(target, PythonTarget | FileTarget):  # its time is counted there, where the process is killed
             answer = await self._local.invoke(

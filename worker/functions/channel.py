@@ -77,10 +77,13 @@ class Channel:
         except OSError:
             return b""
 
-    @contextlib.contextmanager
-    def _busy(self) -> Iterator[None]:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise ConnectionResetError
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        self._check_open()
         self._is_busy = True
         try:
             yield

@@ -46,7 +46,7 @@ Stamp = tuple[int, int, int]
 
 
 class FunctionProcess:
-    """A started process. Built inside a running event loop; raises InvocationFailed when it cannot be started at all."""
+    """A started process. Built inside a running event loop; raises InvocationFailed when it cannot be started."""
 
     def __init__(self, launch: Launch, log: FilteringBoundLogger) -> None:
         self._loop = asyncio.get_running_loop()
@@ -119,17 +119,8 @@ class FunctionProcess:
     ) -> tuple[Reply, bytes]:
         """Sends a request and reads its reply; whatever goes wrong with that ends the process."""
         self._output.begin(request_id)
-        call = f"{request_id} {secrets.token_hex(16)}"
         try:
-            if self._channel.has_more:
-                raise ValueError("something was written before the request")
-            await self._channel.send(json.dumps({"call": call, **head}).encode(), body)
-            reply = reply_of(await self._channel.receive(MAX_HEAD_BYTES))
-            if reply.call != call or reply.outcome not in expected:
-                raise ValueError("the reply is to something else")
-            answer = await self._channel.receive(MAX_ANSWER_BYTES) if reply.outcome == "answer" else b""
-            if self._channel.has_more:
-                raise ValueError("something was written behind the reply")
+            reply, answer = await self._speak(f"{request_id} {secrets.token_hex(16)}", head, body, expected)
         except OSError as error:
             raise InvocationFailed(await self._how_it_ended()) from error
         except ValueError as error:  # only a handler that writes on the channel gets here
@@ -139,6 +130,21 @@ class FunctionProcess:
             self.end()
             raise
         self._output.end()
+        return reply, answer
+
+    async def _speak(
+        self, call: str, head: dict[str, object], body: bytes, expected: tuple[str, ...]
+    ) -> tuple[Reply, bytes]:
+        """Raises OSError when the process went, ValueError for what is no reply to this request."""
+        if self._channel.has_more:
+            raise ValueError("something was written before the request")
+        await self._channel.send(json.dumps({"call": call, **head}).encode(), body)
+        reply = reply_of(await self._channel.receive(MAX_HEAD_BYTES))
+        if reply.call != call or reply.outcome not in expected:
+            raise ValueError("the reply is to something else")
+        answer = await self._channel.receive(MAX_ANSWER_BYTES) if reply.outcome == "answer" else b""
+        if self._channel.has_more:
+            raise ValueError("something was written behind the reply")
         return reply, answer
 
     async def _how_it_ended(self) -> str:
@@ -222,8 +228,12 @@ def stamp_of(file: Path | None) -> Stamp | None:
 def _start(launch: Launch) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, int]:
     """The guard, and our ends of control, channel and output. Raises OSError, ValueError; nothing is open then."""
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-        control, control_end = (stack.enter_context(end) for stack, end in zip((ours, theirs), socket.socketpair()))
-        channel, channel_end = (stack.enter_context(end) for stack, end in zip((ours, theirs), socket.socketpair()))
+        control, control_end = (
+            stack.enter_context(end) for stack, end in zip((ours, theirs), socket.socketpair(), strict=True)
+        )
+        channel, channel_end = (
+            stack.enter_context(end) for stack, end in zip((ours, theirs), socket.socketpair(), strict=True)
+        )
         output, output_end = os.pipe()
         ours.callback(os.close, output)
         theirs.callback(os.close, output_end)

@@ -20,8 +20,8 @@ from structlog.typing import FilteringBoundLogger
 from config.logs import get_log
 from config.settings import Settings
 from worker.functions.failures import InvocationFailed
-from worker.functions.host import FunctionProcess
 from worker.functions.hiding import hide
+from worker.functions.host import FunctionProcess
 from worker.functions.launch import launch_of
 from worker.functions.raw_answer import one_line
 from worker.functions.warm import Pool, WarmProcesses

@@ -90,12 +90,12 @@ class Output:
         if self._is_full:
             return
         if self._lines_left and self._bytes_left:
-            self._tell(line[: self._bytes_left].decode("utf-8", "replace").rstrip("\r"))
+            self._write_down(line[: self._bytes_left].decode("utf-8", "replace").rstrip("\r"))
         if not self._lines_left or len(line) > self._bytes_left:
             self._is_full, self._rest = True, b""
-            self._tell(LEFT_OUT)
+            self._write_down(LEFT_OUT)
         self._lines_left -= 1
         self._bytes_left -= len(line)
 
-    def _tell(self, text: str) -> None:
+    def _write_down(self, text: str) -> None:
         self._log.info("function.output", rule=self._rule, request_id=self._request_id, line=text)

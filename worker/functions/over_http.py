@@ -76,11 +76,11 @@ async def _answer_of(answer: aiohttp.ClientResponse, *, is_event: bool) -> bytes
             raise failure_of(text)
         return b"" if is_event else text
     words = WORDS.get(answer.status, "the server failed" if answer.status >= 500 else "the server did not run it")
-    told = _told(await answer.content.read(4096))
-    raise InvocationFailed(f"{words}: HTTP {answer.status}{told and f' ({told})'}")
+    reason = _error_text(await answer.content.read(4096))
+    raise InvocationFailed(f"{words}: HTTP {answer.status}{reason and f' ({reason})'}")
 
 
-def _told(text: bytes) -> str:
+def _error_text(text: bytes) -> str:
     """What an error's JSON says, in the ways in which AWS and servers like it write it."""
     try:
         values = orjson.loads(text)

@@ -40,9 +40,9 @@ def failure_of(payload: bytes) -> InvocationFailed:
 
 def error_of(answer: Mapping[str, Any]) -> str:
     """An error inside a function in words: errorType and errorMessage as every Lambda runtime writes them."""
-    words = [answer.get("errorType"), answer.get("errorMessage")]
-    told = ": ".join(one_line(word, 300) for word in words if isinstance(word, str) and word)
-    return f"the function failed: {told}" if told else "the function failed"
+    parts = [answer.get("errorType"), answer.get("errorMessage")]
+    words = ": ".join(one_line(part, 300) for part in parts if isinstance(part, str) and part)
+    return f"the function failed: {words}" if words else "the function failed"
 
 
 def one_line(text: str, at_most: int) -> str:

@@ -1,8 +1,10 @@
-"""The head of a runner's reply, understood. The handler can write on the channel too, so nothing is taken for granted."""
+"""The head of a runner's reply, understood.
+
+The handler can write on the channel too: nothing is taken for granted, and all that no runner writes is a ValueError.
+"""
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 #: A name of 100 characters and a message of 4,096, six bytes each at most, and the rest.
 MAX_HEAD_BYTES = 32 * 1024
@@ -36,18 +38,7 @@ def reply_of(head: bytes) -> Reply:
         raise ValueError("the head is nested too deeply") from error
     if not isinstance(fields, dict) or fields.get("outcome") not in _OUTCOMES:
         raise ValueError("the head has no known outcome")
-    return Reply(
-        outcome=fields["outcome"],
-        call=_text(fields, "call"),
-        file=_text(fields, "file"),
-        type=_text(fields, "type"),
-        message=_text(fields, "message"),
-        is_last=fields.get("is_last") is True,
-    )
-
-
-def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} of the head is no text")
-    return value
+    texts = {name: fields.get(name, "") for name in ("call", "file", "type", "message")}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("the head has something else where a text should be")
+    return Reply(fields["outcome"], **texts, is_last=fields.get("is_last") is True)

@@ -1,6 +1,6 @@
 'use strict'
 /* Runs one handler as AWS Lambda does: `node runner.cjs`. The counterpart of runner.py, with the same frames on
-   descriptor 3: four bytes length (big-endian) and JSON.
+   descriptor 3: four bytes length (big-endian) and JSON. A request is a head and a body; the reply repeats its `call`.
 
    A handler answers with a promise, or by its callback: then, unless context.callbackWaitsForEmptyEventLoop is false,
    the answer goes out when nothing keeps the event loop busy. The channel does not count meanwhile. */
@@ -9,19 +9,22 @@ const net = require('net')
 const path = require('path')
 const { pathToFileURL } = require('url')
 
-const LONGEST_MESSAGE = 500
+const MESSAGE_CHARACTERS = 4096
+const TYPE_CHARACTERS = 100
 const EXIT_NO_CHANNEL = 70
 const EXIT_BROKEN = 1
 
 const channel = new net.Socket({ fd: 3, readable: true, writable: true })
 let received = Buffer.alloc(0)
 let start = null
+let loading = null
 let handler = null
 let call = null
 
-function send(frames, then) {
+/* A reply to the request that was named so; only an answer has a body. */
+function send(name, [head, ...body], then) {
   const parts = []
-  for (const text of frames) {
+  for (const text of [JSON.stringify({ call: name, ...head }), ...body]) {
     const frame = Buffer.from(text, 'utf8')
     const size = Buffer.alloc(4)
     size.writeUInt32BE(frame.length)
@@ -30,9 +33,10 @@ function send(frames, then) {
   channel.write(Buffer.concat(parts), then)
 }
 
-function words(value) {
+/* Whole characters, as the worker counts them: it has to see that a text was cut. */
+function words(value, characters = MESSAGE_CHARACTERS) {
   try {
-    return String(value).slice(0, LONGEST_MESSAGE)
+    return [...String(value).slice(0, 2 * characters)].slice(0, characters).join('')
   } catch {
     return '(its text cannot be shown)'
   }
@@ -50,7 +54,7 @@ function failure(thrown, is_last = false) {
   } catch {
     type = 'Error'
   }
-  return JSON.stringify({ outcome: 'error', type: words(type).slice(0, 100), message: words(message), is_last })
+  return { outcome: 'error', type: words(type, TYPE_CHARACTERS), message: words(message), is_last }
 }
 
 function show(thrown) {
@@ -82,11 +86,13 @@ function take() {
     if (call !== null || (start !== null && handler === null)) return
     const text = frame()
     if (text === null) return
-    if (start === null) {
-      start = JSON.parse(text)
-      load()
-    } else if (head === null) {
+    if (head === null) {
       head = JSON.parse(text)
+    } else if (start === null) {
+      start = JSON.parse(text)
+      loading = head.call
+      head = null
+      load()
     } else {
       const ours = head
       head = null
@@ -105,14 +111,14 @@ async function load() {
     handler = found
   } catch (thrown) {
     show(thrown)
-    send([failure(thrown)], () => process.exit(EXIT_BROKEN))
+    send(loading, [failure(thrown)], () => process.exit(EXIT_BROKEN))
     return
   }
-  send([JSON.stringify({ outcome: 'ready', file: start.path })])
+  send(loading, [{ outcome: 'ready', file: start.path }])
   take()
 }
 
-/* Frames of an answer. */
+/* Head and body of an answer. */
 function answer(value) {
   let text
   try {
@@ -121,16 +127,16 @@ function answer(value) {
     show(thrown)
     return [failure(thrown)]
   }
-  if (Buffer.byteLength(text) > start.limit_bytes) return ['{"outcome": "too large"}']
-  return ['{"outcome": "answer"}', text]
+  if (Buffer.byteLength(text) > start.limit_bytes) return [{ outcome: 'too large' }]
+  return [{ outcome: 'answer' }, text]
 }
 
 /* Ends the call that is under way; what an earlier one says late, changes nothing. */
-function finish(ended, frames) {
+function finish(ended, reply) {
   if (call !== ended) return
   call = null
   channel.ref()
-  send(frames)
+  send(ended.name, reply)
   take()
 }
 
@@ -157,8 +163,8 @@ function contextOf(ours, deadline_ms, request_id) {
   }
 }
 
-function invoke({ request_id, deadline_ms }, event) {
-  const ours = { whenQuiet: () => finish(ours, answer(null)) }
+function invoke({ call: name, request_id, deadline_ms }, event) {
+  const ours = { name, whenQuiet: () => finish(ours, answer(null)) }
   call = ours
   channel.unref()
   const context = contextOf(ours, deadline_ms, request_id)
@@ -186,6 +192,7 @@ process.on('beforeExit', () => {
 process.on('uncaughtException', (thrown) => {
   show(thrown)
   if (call === null && handler !== null) process.exit(EXIT_BROKEN)
+  const name = call === null ? loading : call.name
   call = null
-  send([failure(thrown, true)], () => process.exit(EXIT_BROKEN))
+  send(name, [failure(thrown, true)], () => process.exit(EXIT_BROKEN))
 })

@@ -1,8 +1,9 @@
 """Runs one handler as AWS Lambda does: `python -u runner.py`, by path, in any Python from 3.8 on, of any environment.
 
-Speaks with its worker on descriptor 3: frames of four bytes length (big-endian) and JSON. First comes what to load;
-the reply is `{"outcome": "ready"}` or why not. Then, for ever: a head with the request's id and deadline, the event;
-back a head with the outcome and, if that is "answer", the answer. Standard output and error are the handler's own.
+Speaks with its worker on descriptor 3: frames of four bytes length (big-endian) and JSON. A request is a head and a
+body: first what to load, then, for ever, the request's id and deadline and the event. The reply is a head with the
+outcome and, if that is "answer", the answer; it repeats `call` of the request's head, so that nothing is taken for the
+answer to another request. Standard output and error are the handler's own.
 
 Whatever the handler does to this process, exit, closed descriptors, a fork that returns: either a whole reply is
 written or the process ends, and the worker sees which. Imports nothing of ours and nothing beyond Python's own.
@@ -21,7 +22,9 @@ from json import dumps, loads  # by name: a handler may take json's functions aw
 from typing import Any
 
 CHANNEL = 3
-LONGEST_MESSAGE = 500
+#: The worker hides values of the environment in a text and cuts it shorter: what is cut here, it cannot recognise.
+MESSAGE_CHARACTERS = 4096
+TYPE_CHARACTERS = 100
 EXIT_NO_CHANNEL = 70
 
 
@@ -94,7 +97,11 @@ class Context:
 
 def load(start: dict[str, Any]) -> tuple[Any, str]:
     """The handler and the file of its module. Whatever the module raises, goes through."""
-    module = load_file(start["path"]) if start["path"] else importlib.import_module(start["module"])
+    process = os.getpid()
+    try:
+        module = load_file(start["path"]) if start["path"] else importlib.import_module(start["module"])
+    finally:
+        leave_copy(process)
     handler = getattr(module, start["handler"], None)
     if not callable(handler):
         raise TypeError("it has no function named " + start["handler"])
@@ -118,10 +125,10 @@ def load_file(path: str) -> Any:
 def failure(error: BaseException) -> dict[str, str]:
     """Type and text of an error; some cannot even say what they are."""
     try:
-        message = str(error)[:LONGEST_MESSAGE]
+        message = str(error)[:MESSAGE_CHARACTERS]
     except BaseException:  # noqa: BLE001 - the handler's own __str__
         message = "(its text cannot be shown)"
-    return {"outcome": "error", "type": type(error).__name__[:100], "message": message}
+    return {"outcome": "error", "type": type(error).__name__[:TYPE_CHARACTERS], "message": message}
 
 
 def show(error: BaseException) -> None:
@@ -141,6 +148,13 @@ def leave(reason: SystemExit) -> None:
     os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
 
 
+def leave_copy(process: int) -> None:
+    """Ends a fork of the handler that came back: one process alone speaks on the channel."""
+    if os.getpid() != process:
+        flush()
+        os._exit(0)
+
+
 def flush() -> None:
     """What the handler printed goes out before its answer does."""
     for stream in (sys.stdout, sys.stderr):
@@ -153,34 +167,32 @@ def encode(value: object) -> bytes:
     return dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def run(handler: Any, event: bytes, context: Context, limit_bytes: int) -> tuple[bytes, ...]:
-    """One invocation: the frames of its reply."""
+def run(handler: Any, event: bytes, context: Context, limit_bytes: int) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+    """One invocation: head and body of its reply."""
     process = os.getpid()
     try:
         answer = encode(handler(loads(event), context))
         if len(answer) <= limit_bytes:
-            frames: tuple[bytes, ...] = (b'{"outcome": "answer"}', answer)
+            reply: tuple[dict[str, Any], tuple[bytes, ...]] = ({"outcome": "answer"}, (answer,))
         else:
-            frames = (b'{"outcome": "too large"}',)
+            reply = ({"outcome": "too large"}, ())
     except SystemExit as error:
         leave(error)
         raise
     except BaseException as error:  # noqa: BLE001 - also KeyboardInterrupt: it ends the invocation and nothing else
         show(error)
-        frames = (encode(failure(error)),)
+        reply = (failure(error), ())
     finally:
-        if os.getpid() != process:  # a fork that came back
-            flush()
-            os._exit(0)
+        leave_copy(process)
     flush()
-    return frames
+    return reply
 
 
 def main() -> None:
     """Loads, then answers until the worker went."""
     sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120 - as above
     channel = Channel()
-    start = loads(channel.read())
+    call, start = loads(channel.read())["call"], loads(channel.read())
     sys.path.insert(0, start["folder"])
     sys.argv = [start["path"] or start["module"]]
     os.environ.setdefault("AWS_EXECUTION_ENV", "AWS_Lambda_python{}.{}".format(*sys.version_info))
@@ -192,13 +204,14 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - whatever the module did: it is not loaded
         show(error)
         flush()
-        channel.write(encode(failure(error)))
+        channel.write(encode({"call": call, **failure(error)}))
         os._exit(1)
     flush()
-    channel.write(encode({"outcome": "ready", "file": file}))
+    channel.write(encode({"call": call, "outcome": "ready", "file": file}))
     while True:
         head = loads(channel.read())
-        channel.write(*run(handler, channel.read(), Context(start, head), start["limit_bytes"]))
+        reply, body = run(handler, channel.read(), Context(start, head), start["limit_bytes"])
+        channel.write(encode({"call": head["call"], **reply}), *body)
 
 
 if __name__ == "__main__":

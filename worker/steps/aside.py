@@ -77,6 +77,7 @@ def _begun(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -> W
     if wait_seconds := tools.places.seconds_until_free(call.rule, function.concurrency):
         return _with(work, tries.invited(call, now_ms + int(wait_seconds * 1000)))
     begun = tries.begun(call, now_ms)
+    tools.tally.count(f"function_tries:{call.rule}")
     work.beside.start(call.invocation_id, _called(work, begun, function, tools))
     return _with(work, begun)
 
@@ -96,6 +97,10 @@ async def _called(work: Work, call: FunctionCall, function: Function, tools: Too
             await tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)
     except TryLater as error:
         return error.reason or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - ours, not the message's: a failed try like any other
+        name = type(error).__name__
+        tools.log.error("function.error", rule=call.rule, tries=call.tries, error=name, exc_info=error)
+        return f"the worker failed: {name}"
     return ""
 
 
@@ -103,6 +108,7 @@ def _ended(work: Work, call: FunctionCall, error: str, tools: Tools) -> Work:
     if not error:
         tools.log.info("function.answered", rule=call.rule, tries=call.tries, updated_bytes=None)
         return _with(work, tries.made(call))
+    tools.tally.count(f"function_failures:{call.rule}")
     call = tries.failed_async(call, error, tools.now_ms(), tools.chance())
     tools.log.warning("function.failed", rule=call.rule, tries=call.tries, error=error)
     if call.state == "failed":

@@ -7,15 +7,18 @@ Theory of operation
    verdict name it. The verdict that names it is written with the next settlement.
 3. A crash after 1 or 2 leaves a try without an answer: the next holder asks again, with the same invocation id. A
    frozen content that no verdict names goes with the message.
-4. A failed try is repeated as tries.py says; the message is parked until then and holds nothing of this process.
+4. A failed try is repeated as tries.py says; the message is parked until then and holds nothing of this process. An
+   error of our own while the function is called or its answer is read counts as one, so that the rule's fallback
+   decides in the end: the message is not to blame.
 The lease is renewed meanwhile; a lost one is noticed by the next write, and the answer is forgotten with it.
 """
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from config.errors import TryLater
 from spool.records import Message
@@ -41,6 +44,8 @@ _MARGIN_SECONDS = 5.0
 # A larger content is read again by a holder that has room for it.
 _KEPT_BYTES = 1024 * 1024
 
+Answer = TypeVar("Answer")
+
 
 async def ask(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -> Work:
     """The work after one try, if it is time for one. Raises LeaseLost, StepFailed."""
@@ -55,6 +60,7 @@ async def ask(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -
             return work.delayed(_STOPPING)
         call = tries.begun(call, tools.now_ms())
         work = await write(_with(work, call), tools)
+        tools.tally.count(f"function_tries:{call.rule}")
         try:
             return await _asked(work, call, function, tools)
         except LeaseLost:
@@ -88,7 +94,8 @@ async def _tried(work: Work, call: FunctionCall, function: Function, tools: Tool
     seconds = function.timeout_seconds + _MARGIN_SECONDS
     run = await tools.flow.begin(message, work.content, invocation_id=invocation_id, seconds=seconds, is_sync=True)
     try:
-        answer = await tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)
+        invoked = tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)
+        answer = await _or_failed(invoked, call, tools)
     except InvocationFailed:
         with suppress(TryLater):  # its time ends by itself
             await tools.flow.end(message.message_id, run)
@@ -96,11 +103,24 @@ async def _tried(work: Work, call: FunctionCall, function: Function, tools: Tool
     content = await tools.flow.end(message.message_id, run)
     tools.failpoints.reached("judge.after_call")
     reading = partial(_read, answer, call, message, recipients, tools)
-    fates = await computed(reading, is_long=is_large(work) or len(answer) > LARGE_ANSWER_BYTES)
+    reader = computed(reading, is_long=is_large(work) or len(answer) > LARGE_ANSWER_BYTES)
+    fates = await _or_failed(reader, call, tools)
     largest = tools.settings.smtp.max_message_bytes
     if content is not None and len(content) > largest:
         raise InvocationFailed(f"the updated message has {len(content)} bytes; allowed: {largest}")
     return fates, content
+
+
+async def _or_failed(answer: Awaitable[Answer], call: FunctionCall, tools: Tools) -> Answer:
+    """Raises InvocationFailed, also for an error that nobody foresaw."""
+    try:
+        return await answer
+    except InvocationFailed:
+        raise
+    except Exception as error:
+        name = type(error).__name__
+        tools.log.error("function.error", rule=call.rule, tries=call.tries, error=name, exc_info=error)
+        raise InvocationFailed(f"the worker failed: {name}") from error
 
 
 def _read(answer: bytes, call: FunctionCall, message: Message, recipients: Mapping[int, str], tools: Tools) -> Fates:
@@ -143,11 +163,13 @@ async def _answered(work: Work, call: FunctionCall, fates: Fates, content: bytes
 def _failed(work: Work, call: FunctionCall, error: InvocationFailed, tools: Tools) -> Work:
     left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools)
     now_ms = tools.now_ms()
+    tools.tally.count(f"function_failures:{call.rule}")
     call = tries.failed(call, error.reason, now_ms, now_ms + int(left_seconds * 1000), tools.chance())
     tools.log.warning("function.failed", rule=call.rule, tries=call.tries, error=error.detail or error.reason)
     if call.state == "waits":
         return _with(work, call)
     tools.log.warning("function.given_up", rule=call.rule, tries=call.tries, error=call.error)
+    tools.tally.count(f"function_fallbacks:{call.rule}")
     return work.learnt(work.message.judged(fallen_back(_verdict(work), call, len(work.message.envelope))))
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from config.errors import TryLater
 from sending_events.records import EventRecord
-from spool.states import AWAITS_EVENT, AWAITS_FUNCTION, IN_DOUBT, IN_LANE, RecipientState
+from spool.states import AWAITS_EVENT, IN_DOUBT, IN_LANE, RecipientState, awaits_function
 from worker.relay.delays import Wait, merged
 from worker.relay.relay import parked_seconds
 from worker.steps import tries
@@ -19,6 +19,9 @@ from worker.steps.aside import join_aside
 from worker.steps.doubts import seconds_until_settled
 from worker.tools import Tools
 from worker.work import Delay, LeaseLost, Stop, Work, age_seconds, write
+
+# In a lane no distance at all would mean that only the turn brings the message back.
+_SOON_SECONDS = 0.01
 
 
 async def finish(work: Work, tools: Tools) -> Stop:
@@ -47,11 +50,12 @@ def _until_asked(work: Work, tools: Tools) -> Delay | None:
     calls = tries.waiting(work.message.verdict)
     if not calls:
         return None
-    after_seconds = (min(call.next_at_ms for call in calls) - tools.now_ms()) / 1000
+    first = min(calls, key=lambda call: call.next_at_ms)
+    after_seconds = (first.next_at_ms - tools.now_ms()) / 1000
     if any(call.mode == "sync" for call in calls):
         left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools) + 0.5
         after_seconds = min(after_seconds, left_seconds) if left_seconds > 0 else after_seconds
-    return Delay("parked", AWAITS_FUNCTION, after_seconds=max(0.0, after_seconds))
+    return Delay("parked", awaits_function(first.rule), after_seconds=max(_SOON_SECONDS, after_seconds))
 
 
 def _with_function(work: Work, until_asked: Delay | None, tools: Tools) -> Work:

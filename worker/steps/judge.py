@@ -5,18 +5,22 @@ Theory of operation
    that state from then on. All of it is written with the next settlement, before anything is sent or told: a message
    that the rules leave alone costs no write. A crash before that write judges it anew.
 2. Before a sync function is asked the try is written down (ask.py); its answer, or after its timeout the fallback,
-   decides about its recipients. Until then nobody sends to them. While it has to wait for its next try, the message is
-   parked and the others of its recipients are relayed.
+   decides about its recipients. Until then nobody sends to them. The others of the message wait for no function: before
+   its first try they are relayed (rest.py asks after that), and while it has to wait for its next try as well.
 3. Async functions run beside the relay (beside.py). They decide nothing.
-4. Nobody expires while a function has to decide: when the message is too old, the fallback decides.
+4. After an operator let the message go on, its functions are asked before their time.
+5. Nobody expires while a function has to decide: when the message is too old, the fallback decides.
 Bounces are never judged: a rule that drops or bounces them would make failures invisible.
 Invariant: what was sent, dropped or bounced was so by a verdict that the spool has.
 """
 
+from collections.abc import Callable
+
 from sending_events.records import EventRecord
 from spool.states import Happening, RecipientState
-from spool.verdicts import Decision, Direction, Verdict
-from worker.rules.answers import fallen_back, limited_to
+from spool.verdicts import Decision, Direction, FunctionCall, Verdict
+from worker.relay.parts import waiting_parts
+from worker.rules.answers import fallen_back, limited_to, with_call
 from worker.rules.choice import first_verdict
 from worker.rules.directions import local_domains
 from worker.rules.facts import Facts
@@ -44,7 +48,17 @@ async def judge(work: Work, tools: Tools) -> Continue | Stop:
             work = _done(work, decision, tools)
     if not tries.waiting(work.message.verdict):
         return Continue(work)
+    if work.message.is_ask_wanted:
+        work = _each_call(work, lambda call: tries.hastened(call, tools.now_ms()))
     work = start_aside(_overdue_decided(work, tools), rule_set, tools)
+    if waiting_parts(work.message) and any(call.next_at_ms == 0 for call in tries.waiting(work.message.verdict, "sync")):
+        # Marked with their time, so that they are asked first when the relay has to wait for something.
+        return Continue(_each_call(work, lambda call: tries.put_off(call, tools.now_ms())))
+    return Continue(await ask_due(work, rule_set, tools))
+
+
+async def ask_due(work: Work, rule_set: RuleSet, tools: Tools) -> Work:
+    """The work after one try of each sync function that is due. Raises LeaseLost, StepFailed."""
     for call in tries.waiting(work.message.verdict, "sync"):
         try:
             before = work.message.verdict
@@ -57,7 +71,15 @@ async def judge(work: Work, tools: Tools) -> Continue | Stop:
             raise StepFailed(work) from error
         if work.delay is not None:
             break
-    return Continue(work)
+    return work
+
+
+def _each_call(work: Work, change: Callable[[FunctionCall], FunctionCall]) -> Work:
+    verdict = work.message.verdict
+    assert verdict is not None
+    for call in tries.waiting(verdict):
+        verdict = with_call(verdict, change(call))
+    return work.learnt(work.message.judged(verdict))
 
 
 def decided(work: Work, before: Verdict | None, tools: Tools) -> Work:
@@ -97,6 +119,7 @@ def _overdue_decided(work: Work, tools: Tools) -> Work:
         before = work.message.verdict
         if call.tries and before is not None:
             tools.log.warning("function.given_up", rule=call.rule, tries=call.tries, error=call.error)
+            tools.tally.count(f"function_fallbacks:{call.rule}")
             verdict = fallen_back(before, call, len(work.message.envelope))
             work = decided(work.learnt(work.message.judged(verdict)), before, tools)
     return work

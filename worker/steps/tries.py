@@ -6,6 +6,8 @@ Theory of operation
    The last one is made when the rule's timeout ends, counted from the first; when that fails the fallback decides.
    A timeout of 0 means one try. The message's own end of life ends the timeout early.
 3. An async call is tried three times, not counting those that ended with their worker.
+4. An operator who lets the message go on has its calls made at once. Whatever else brings it back early, its turn in a
+   lane or the end of a pause, makes no call before its time.
 """
 
 import dataclasses
@@ -28,6 +30,18 @@ def begun(call: FunctionCall, now_ms: int) -> FunctionCall:
 def invited(call: FunctionCall, at_ms: int) -> FunctionCall:
     """The call when its function has no place for it: it comes back, and that was no try."""
     return dataclasses.replace(call, next_at_ms=at_ms)
+
+
+def put_off(call: FunctionCall, now_ms: int) -> FunctionCall:
+    """The sync call that was not asked yet, when others of the message go first."""
+    return dataclasses.replace(call, next_at_ms=now_ms) if call.mode == "sync" and not call.next_at_ms else call
+
+
+def hastened(call: FunctionCall, now_ms: int) -> FunctionCall:
+    """The call when the operator wants it now. One that may still run where it was begun keeps its time."""
+    if call.next_at_ms <= now_ms or call.error == _NOBODY_KNOWS:
+        return call
+    return dataclasses.replace(call, next_at_ms=now_ms)
 
 
 def failed(call: FunctionCall, error: str, now_ms: int, expires_at_ms: int, chance: float) -> FunctionCall:

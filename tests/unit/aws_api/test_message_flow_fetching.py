@@ -204,14 +204,20 @@ async def test_a_client_that_others_still_use_is_not_closed_for_one_who_found_no
     class Client(S3):
         """Has credentials for the second call only, which takes its time."""
 
+        calls = 0
+
         async def get_object(self, **asked: Any) -> dict[str, Any]:
-            if len(self.asked) == 1:
+            self.calls += 1
+            if self.calls == 1:
+                await second_is_there.wait()
+            else:
+                second_is_there.set()
                 await first_is_done.wait()
                 assert not self.closed
                 self.error = None
             return await super().get_object(**asked)
 
-    s3, first_is_done = Client(error=NoCredentialsError()), asyncio.Event()
+    s3, second_is_there, first_is_done = Client(error=NoCredentialsError()), asyncio.Event(), asyncio.Event()
     some = updates(s3)
 
     async def fetched() -> bytes:

@@ -136,6 +136,14 @@ def test_the_name_of_an_update_tells_its_message_and_is_the_same_for_the_same_co
     assert owner_of(name) == owner_of(message_id) == message_id
 
 
+def test_updates_whose_hashes_begin_alike_have_names_of_their_own():
+    """Of 32 bits the two have the same hash."""
+    message_id = new_message_id()
+    names = [update_name(message_id, content) for content in (b"update 6665\r\n", b"update 28500\r\n")]
+    assert len(set(names)) == 2
+    assert all(is_message_id(name) and owner_of(name) == message_id for name in names)
+
+
 def test_a_rule_bounces_only_whom_no_call_was_made_for():
     message = a_message(3, states="wsu").having((0, 1, 2), Happening.BOUNCED)
     assert message.states == (RecipientState.REJECTED, RecipientState.SENDING, RecipientState.UNKNOWN)
