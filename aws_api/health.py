@@ -2,9 +2,9 @@
 
 The body says why: `status` (ok or failing), `problems` (sentences with what to do; with a weakened durability also
 while the status is ok), `notes` (what keeps mail on purpose or for a while: pauses, the end of the daily quota, mail
-that is held or waits for the function of a rule; a file of rules that cannot be used), `rules` (which workers judge by which version, and the trouble of
-those whose file is wrong: their old rules stay at work and mail moves, so the status stays 200), and the figures the
-judgement rests on. It holds no address and no content.
+that is held or waits for the function of a rule; a file of rules that cannot be used), `rules` (which workers judge by
+which version, and the trouble of those whose file is wrong: their old rules stay at work and mail moves, so the status
+stays 200), and the figures the judgement rests on. It holds no address and no content.
 """
 
 import asyncio
@@ -40,9 +40,7 @@ class Health:
     figures: dict[str, Any]
 
 
-def judged_health(
-    report: SafetyReport, figures: Figures, stall_seconds: float, waits: Sequence[Wait] = ()
-) -> Health:
+def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float, waits: Sequence[Wait] = ()) -> Health:
     """Healthy = safe, not full, nothing stands still, and no route is in trouble.
 
     `waits` are needed only where messages wait for functions.

@@ -1,13 +1,13 @@
 """`mailsluice rules test`: the verdict on a message from a file, for people and for programs.
 
 It is the same code that judges accepted messages, on a message that is in no spool. Functions are named and not called,
-unless that is asked for; what they then do themselves is done. Everything outside ASCII is escaped, so that it is safe
-on a terminal.
+unless that is asked for; what they then do themselves is done. What is not printable is escaped, so that it is safe on
+a terminal.
 """
 
 import asyncio
+import ipaddress
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from aws_api.admin.wording import escaped, many
 from config.errors import Refused
 from config.settings import Settings
 from mailsluice.rules_checking import rules_file
+from smtp_gateway.addresses import address_of
+from smtp_gateway.replies import Reply
 from spool.records import Message, new_message_id
 from spool.states import Place, RecipientState
 from spool.verdicts import FunctionCall, Part, Verdict
@@ -30,8 +32,6 @@ from worker.rules.rule_file import Known, read_rules
 
 if TYPE_CHECKING:
     from mailsluice.rules_asking import Answer
-
-_LINE_END = re.compile(rb"\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ def _message(trial: Trial) -> tuple[Message, bytes]:
         raw = trial.file.read_bytes()
     except OSError as error:
         raise Refused(f"{trial.file} cannot be read: {error.strerror}") from error
-    content = _LINE_END.sub(b"\r\n", raw)
-    recipients = tuple(dict.fromkeys(trial.recipients))
+    content = raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    recipients = tuple(dict.fromkeys(_address(address, "--to") for address in trial.recipients))
     return Message(
         message_id=new_message_id(),
-        sender=trial.sender,
+        sender=_address(trial.sender, "--from") if trial.sender else "",
         recipients=recipients,
         states=(RecipientState.WAITING,) * len(recipients),
         place=Place.LEASED,
@@ -80,7 +80,7 @@ def _message(trial: Trial) -> tuple[Message, bytes]:
         door="smtp",
         header_message_id="",
         user=trial.user,
-        client_address=trial.source_ip,
+        client_address=_source_ip(trial.source_ip),
         helo="",
         is_auto_submitted=False,
         content_ref="",
@@ -90,6 +90,28 @@ def _message(trial: Trial) -> tuple[Message, bytes]:
         reason="",
         until_ms=0,
     ), content
+
+
+def _address(text: str, option: str) -> str:
+    """The address as the SMTP gateway takes it. Raises Refused."""
+    found = address_of(text, Reply.BAD_RECIPIENT)
+    if isinstance(found, Reply):
+        null = ", or <> for the null sender" if option == "--from" else ""
+        raise Refused(
+            f'{option} "{escaped(text)}" is no address; allowed: one address that the SMTP gateway takes, without a '
+            f"name, for instance bob@example.com{null}"
+        )
+    return found
+
+
+def _source_ip(text: str) -> str:
+    """The address if there is one. Raises Refused."""
+    try:
+        return str(ipaddress.ip_address(text)) if text else ""
+    except ValueError as error:
+        raise Refused(
+            f'--source-ip "{escaped(text)}" is no IP address; allowed: one such as 192.0.2.1 or 2001:db8::1'
+        ) from error
 
 
 # -- in words
@@ -190,13 +212,13 @@ def told(found: dict[str, Any]) -> Iterator[str]:
 def _told_way(one: dict[str, Any]) -> Iterator[str]:
     for name, key in (("lane", "lane"), ("route", "route"), ("set", "configuration_set")):
         if one[key]:
-            yield f"  {name:8} {one[key]}"
+            yield f"  {name:8} {escaped(one[key])}"
     for name, value in one["headers"]:
         yield f"  header   {name}: {escaped(value)}"
     for name, value in one["tags"].items():
         yield f"  tag      {name}={value}"
     for archive in one["archives"]:
-        yield f"  archive  {archive}"
+        yield f"  archive  {escaped(archive)}"
 
 
 def _told_asking(call: dict[str, Any]) -> str:

@@ -2,16 +2,16 @@
 
 It is read from counts and windows only, so it answers for a million messages as for ten.
 
-The JSON is stable; new fields may be added: waiting, oldest_waiting_seconds, places {due, leased, parked, held},
-waits [{place, reason, messages, first_at, last_at, example, oldest_at}] (parked: wake-ups; held: since when; oldest_at:
-when the oldest of those looked at was accepted), routes [{name, rate (null = no limit), factor, is_fallback, max_send_rate, max_24_hour_send, sent_last_24_hours, daily_limit (null =
-none), daily_ended, next_slot_at, drained_at, fetched_at, quota_error, words, trouble {code, words, since,
-next_probe_at, is_account} or null, lanes [{name, share_percent, messages, recipients, paused_senders, waits_for
-(paused | trouble | daily quota | rate, or null when nothing waits), words, drained_at}]}], pauses [{scope, since,
-until (null = until resumed), why, by}], workers [{name, started_at, last_claim_at, claimed, active, draining_since,
-rules_version, rules_trouble}],
-celery_queues {name: tasks} or null, events {kept, destinations {name: {behind, oldest_seconds, error}}}, store
-{is_safe, is_full, memory_percent, free_disk_bytes, problems}, advice [sentence], notes [sentence].
+The JSON is stable; new fields may be added: waiting, oldest_waiting_seconds, places {due, leased, parked, held}, waits
+[{place, reason, messages, first_at, last_at, example, oldest_at}] (parked: wake-ups; held: since when; oldest_at: when
+the oldest of those looked at was accepted), routes [{name, rate (null = no limit), factor, is_fallback, max_send_rate,
+max_24_hour_send, sent_last_24_hours, daily_limit (null = none), daily_ended, next_slot_at, drained_at, fetched_at,
+quota_error, words, trouble {code, words, since, next_probe_at, is_account} or null, lanes [{name, share_percent,
+messages, recipients, paused_senders, waits_for (paused | trouble | daily quota | rate, or null when nothing waits),
+words, drained_at}]}], pauses [{scope, since, until (null = until resumed), why, by}], workers [{name, started_at,
+last_claim_at, claimed, active, draining_since, rules_version, rules_trouble}], celery_queues {name: tasks} or null,
+events {kept, destinations {name: {behind, oldest_seconds, error}}}, store {is_safe, is_full, memory_percent,
+free_disk_bytes, problems}, advice [sentence], notes [sentence].
 """
 
 import math

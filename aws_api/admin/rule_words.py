@@ -14,6 +14,8 @@ from spool.waits import Wait
 
 #: Workers that are named in a sentence; all of them are in the figures.
 _SHOWN_WORKERS = 5
+#: Rules that get a sentence for those who wait for their function; `queue` has a line for each.
+_SHOWN_RULES = 5
 
 
 def versions(figures: Figures) -> Mapping[str, tuple[str, ...]]:
@@ -38,8 +40,12 @@ def function_notes(waits: Sequence[Wait], now_ms: int, *, is_public: bool = Fals
 
     The age is that of the oldest message of a window, so it may be too small when many wait. `is_public` as above.
     """
-    found = tuple(_awaited(wait, now_ms, is_public=is_public) for wait in waits if _is_for_function(wait))
-    return tuple(without_addresses(one) for one in found) if is_public else found
+    found = [wait for wait in waits if _is_for_function(wait)]
+    sentences = [_awaited(wait, now_ms, is_public=is_public) for wait in found[:_SHOWN_RULES]]
+    if others := found[_SHOWN_RULES:]:
+        messages = many(sum(wait.messages for wait in others), "message")
+        sentences.append(f"{messages} more for those of {many(len(others), 'other rule')}: see mailsluice queue.")
+    return tuple(without_addresses(one) if is_public else one for one in sentences)
 
 
 def awaits_functions(figures: Figures) -> bool:

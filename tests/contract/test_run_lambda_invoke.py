@@ -333,3 +333,16 @@ async def test_a_target_that_is_none_any_more_is_a_failed_invocation(tmp_path):
     functions = Functions(Settings(), FakeLocal())
     assert "there is no file" in await failure(invoke(functions, f"file:{tmp_path}/gone.py:handler"))
     await functions.close()
+
+
+class BrokenLocal(FakeLocal):
+    """Fails as nothing should."""
+
+    async def invoke(self, function, *, rule, payload, invocation_id, seconds):
+        raise KeyError("type")
+
+
+async def test_a_mistake_of_ours_is_a_failed_try():
+    functions = Functions(Settings(), BrokenLocal())
+    assert await failure(invoke(functions, "python:mail.handler")) == "it could not be called (KeyError)"
+    await functions.close()

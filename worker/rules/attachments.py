@@ -71,6 +71,8 @@ def _fields_of_parts(content: bytes) -> list[tuple[bytes, bytes]]:
         entity, depth, is_in_digest = waiting.pop()
         head = content[entity.start : entity.head_end]
         fields += [(field[1].lower(), field[2]) for field in islice(_FIELD.finditer(head), MAX_LINES)]
+        if len(fields) >= MAX_LINES:
+            raise NotUnderstood
         kind, boundary = _kind(head, is_in_digest=is_in_digest)
         if kind == b"message":
             inner = _message_within(content, entity)
@@ -82,14 +84,14 @@ def _fields_of_parts(content: bytes) -> list[tuple[bytes, bytes]]:
         else:
             continue
         allowed_bytes -= entity.end - entity.body
-        if depth == MAX_DEPTH or allowed_bytes < 0 or len(fields) >= MAX_LINES:
+        if depth == MAX_DEPTH or allowed_bytes < 0:
             raise NotUnderstood
         waiting += [(one, depth + 1, kind == b"digest") for one in reversed(inner)]
     return fields
 
 
 def _kind(head: bytes, *, is_in_digest: bool) -> tuple[bytes, bytes]:
-    """`message` (in a digest that is the default), `digest` or anything, and the boundary of a multipart."""
+    """`message` (in a digest that is the default), `digest` or nothing, and the boundary of a multipart."""
     kind, field = content_type(head), only(head, b"content-type")
     if kind.kind == b"message" or (field is None and is_in_digest):
         return b"message", b""
@@ -97,7 +99,7 @@ def _kind(head: bytes, *, is_in_digest: bool) -> tuple[bytes, bytes]:
         return b"", b""
     if not kind.boundary or _ODD_BOUNDARY.search(field[1]):
         raise NotUnderstood
-    return kind.subtype, kind.boundary
+    return b"digest" if kind.subtype == b"digest" else b"", kind.boundary
 
 
 def _message_within(content: bytes, entity: Entity) -> list[Entity]:

@@ -2,7 +2,8 @@
 
 Texts are compared without regard to case. MATCHES looks for its pattern anywhere in the text, by re2 alone: its time is
 linear in the text whatever the pattern is. Of several headers of one name, or several attachments, one that fits is
-enough; NOT_EQUALS is true when none is equal.
+enough; NOT_EQUALS is true when none is equal. Where a message says more about files than could be read, what looks for
+a file or a name takes it as found.
 """
 
 import ipaddress
@@ -17,6 +18,7 @@ from worker.rules.records import AttributeName, Condition, Operator
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MAX_SHOWN = 80
+_UNREAD = " (more about files than could be read)"
 
 _IN_TEXTS: Mapping[str, Callable[[str, str], bool]] = {
     "EQUALS": str.__eq__,
@@ -109,7 +111,17 @@ def _check_source_ip(condition: Condition, facts: Facts) -> str:
 
 
 def _check_attachments(condition: Condition, facts: Facts) -> str:
-    return _worded(condition) if facts.has_attachments is (condition.operator == "IS_TRUE") else ""
+    if facts.has_attachments is not (condition.operator == "IS_TRUE"):
+        return ""
+    return f"{_worded(condition)}{_UNREAD}" if facts.has_unread_attachments else _worded(condition)
+
+
+def _check_attachment_names(condition: Condition, facts: Facts) -> str:
+    if not facts.has_unread_attachments:
+        return _check_texts(condition, facts)
+    if condition.operator == "NOT_EQUALS":
+        return ""
+    return _check_texts(condition, facts) or f"{_worded(condition, _shown(condition.values[0]))}{_UNREAD}"
 
 
 # The texts that are compared, by message and name of a header.
@@ -126,7 +138,8 @@ _AS_WRITTEN: Mapping[AttributeName, Callable[[Facts, str], tuple[str, ...]]] = {
     "ATTACHMENT_NAME": lambda facts, _: facts.attachment_names,
 }
 _CHECKS: Mapping[AttributeName, Callable[[Condition, Facts], str]] = {
-    **dict.fromkeys(("SUBJECT", "HEADER", "SMTP_USER", "ATTACHMENT_NAME"), _check_texts),
+    **dict.fromkeys(("SUBJECT", "HEADER", "SMTP_USER"), _check_texts),
+    "ATTACHMENT_NAME": _check_attachment_names,
     "MESSAGE_SIZE": _check_size,
     "SOURCE_IP": _check_source_ip,
     "HAS_ATTACHMENTS": _check_attachments,

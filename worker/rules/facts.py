@@ -130,6 +130,11 @@ class Facts:
         """The file names of all parts; every one when a part has several."""
         return self._attachments.names
 
+    @property
+    def has_unread_attachments(self) -> bool:
+        """Whether there is more about files than could be read: any name may be among it."""
+        return self._attachments.is_cut
+
     @_Once
     def _attachments(self) -> Attachments:
         return attachments_of(self._content)

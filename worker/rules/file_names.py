@@ -11,6 +11,7 @@ Linear for any bytes; raises nothing.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from urllib.parse import unquote_to_bytes
 
 from worker.rules.header_text import decoded, text_of
@@ -40,9 +41,8 @@ def file_names(value: bytes) -> list[str]:
 def _names(value: bytes) -> Iterator[str]:
     pieces: dict[bytes, list[tuple[int, bool, list[bytes]]]] = {}
     starts = list(_PARAMETER.finditer(value))
-    ends = [*(found.start() for found in starts[1:]), len(value)]
-    for found, end in zip(starts, ends, strict=True):
-        readings = _readings(value, found.end(), end)
+    for found, after in zip_longest(starts, starts[1:]):
+        readings = _readings(value, found.end(), after.start() if after else len(value))
         if found[2] is None and found[3] is None:
             yield from map(text_of, readings)
         else:

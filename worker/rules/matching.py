@@ -2,8 +2,8 @@
 
 Theory of operation
 1. What does not depend on the recipient is settled once: for each direction the rules that fit its senders, as the bits
-   of one number. Header Sender is looked at first, From for the rules that Sender does not fit; without an address in
-   either, the envelope sender stands in.
+   of one number. Header Sender is looked at first, From for the rules that Sender does not fit; inbound From counts only
+   when Sender fits no sender pattern of any inbound rule. Without an address in either, the envelope sender stands in.
 2. What depends on the recipient is a few look-ups: by its address, and once for each domain.
 3. Recipients with the same hits among the same rules share everything that follows, so a message to 10,000 recipients
    is judged as often as there are different hits, not recipients.
@@ -22,6 +22,7 @@ from worker.rules.patterns import Hit, best_hit, rules_of
 from worker.rules.records import DIRECTIONS, Rule, RuleSet
 
 _MAX_BECAUSE_CHARACTERS = 400
+_SENDER = "header Sender"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,14 @@ class Matching:
     def __init__(self, rule_set: RuleSet, facts: Facts, local: LocalDomains) -> None:
         self._rules, self._facts, self._local = rule_set, facts, local
         self._senders = _sender_hits(rule_set, facts)
-        fitting = rules_of(hit for _, hits in self._senders for hit in hits)
+        excepted = 0
         for _, address in _sender_addresses(facts):
-            fitting &= ~rules_of(rule_set.unless_senders.hits(address))
+            excepted |= rules_of(rule_set.unless_senders.hits(address))
         #: Direction → the rules in question.
-        self._fitting = {direction: fitting & rule_set.by_direction[direction] for direction in DIRECTIONS}
+        self._fitting = {
+            direction: _fitting(self._senders, direction, rule_set.by_direction[direction]) & ~excepted
+            for direction in DIRECTIONS
+        }
         self._has_addresses = rule_set.recipients.has_addresses or rule_set.unless_recipients.has_addresses
         self._domains: dict[str, _DomainView] = {}
         #: Rules whose conditions are not true.
@@ -147,9 +151,17 @@ class Matching:
         return Likeness(direction, tuple(hit for hit in narrowed if hit.rules))
 
 
+def _fitting(senders: Sequence[tuple[str, tuple[Hit, ...]]], direction: Direction, rules: int) -> int:
+    """Those of a direction's rules that fit the senders. For * and without a pattern every sender is the same."""
+    header, first = senders[0]
+    if direction == "INBOUND" and header == _SENDER and any(hit.rank and hit.rules & rules for hit in first):
+        senders = senders[:1]
+    return rules & rules_of(hit for _, hits in senders for hit in hits)
+
+
 def _sender_addresses(facts: Facts) -> tuple[tuple[str, str], ...]:
     """Where an address stands, and the address; in the order in which they count."""
-    found = [("header Sender", address) for address in facts.sender_addresses]
+    found = [(_SENDER, address) for address in facts.sender_addresses]
     found += [("header From", address) for address in facts.from_addresses]
     return tuple(dict.fromkeys(found)) or (("envelope sender", facts.envelope_sender),)
 

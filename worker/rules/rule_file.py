@@ -179,8 +179,9 @@ def _conditions(table: Table, key: str) -> tuple[Condition, ...]:
 
 
 def _actions(table: Table, around: Surroundings) -> dict[str, Any]:
-    """`disposal` and `changes`, from `action` or `actions`."""
-    if table.has("action") == table.has("actions"):
+    """`disposal` and `changes`, from `action` or `actions`. Asked for last: a key that is mistyped is one mistake."""
+    has_one, has_several = table.has("action"), table.has("actions")
+    if has_one == has_several and (has_one or not table.will_suggest("action", "actions")):
         table.mistake("action", "must be given, or actions, and not both")
     tables = table.tables("action", most=1) + table.tables("actions", most=MAX_ACTIONS)
     read = [action for one in tables if (action := read_action(one, around)) is not None]

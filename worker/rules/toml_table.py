@@ -6,7 +6,7 @@ mistakes is never used. Keys that nobody asked for are mistakes as well, with th
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from worker.functions.raw_answer import one_line
@@ -127,11 +127,19 @@ class Table:
 
     def end(self) -> None:
         """Everything that may stand here was asked for: what is left is a mistake."""
+        for key, meant in self._unknown():
+            known = f"did you mean {meant}?" if meant else f"allowed: {', '.join(dict.fromkeys(self._asked))}"
+            self.mistake(shown(key).strip('"'), f"there is no such key; {known}")
+
+    def will_suggest(self, *keys: str) -> bool:
+        """Whether end() asks if one of these was meant, provided that everything was asked for already."""
+        return any(meant in keys for _, meant in self._unknown())
+
+    def _unknown(self) -> Iterator[tuple[str, str]]:
+        """Keys that nobody asked for, and the one that was probably meant, or ""."""
         for key in self._values:
             if key not in self._asked:
-                close = difflib.get_close_matches(key, self._asked, 1)
-                known = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(dict.fromkeys(self._asked))}"
-                self.mistake(shown(key).strip('"'), f"there is no such key; {known}")
+                yield key, next(iter(difflib.get_close_matches(key, self._asked, 1)), "")
 
 
 def _joint(place: str, key: str) -> str:

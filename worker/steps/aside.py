@@ -97,9 +97,9 @@ async def _called(work: Work, call: FunctionCall, function: Function, tools: Too
             await tools.functions.invoke(function, rule=call.rule, payload=payload, invocation_id=invocation_id)
     except TryLater as error:
         return error.reason or type(error).__name__
-    except Exception as error:  # noqa: BLE001 - ours, not the message's: a failed try like any other
+    except Exception as error:  # ours, not the message's: a failed try like any other
         name = type(error).__name__
-        tools.log.error("function.error", rule=call.rule, tries=call.tries, error=name, exc_info=error)
+        tools.log.exception("function.error", rule=call.rule, tries=call.tries, error=name)
         return f"the worker failed: {name}"
     return ""
 

@@ -119,7 +119,7 @@ async def _or_failed(answer: Awaitable[Answer], call: FunctionCall, tools: Tools
         raise
     except Exception as error:
         name = type(error).__name__
-        tools.log.error("function.error", rule=call.rule, tries=call.tries, error=name, exc_info=error)
+        tools.log.exception("function.error", rule=call.rule, tries=call.tries, error=name)
         raise InvocationFailed(f"the worker failed: {name}") from error
 
 

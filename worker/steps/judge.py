@@ -51,7 +51,9 @@ async def judge(work: Work, tools: Tools) -> Continue | Stop:
     if work.message.is_ask_wanted:
         work = _each_call(work, lambda call: tries.hastened(call, tools.now_ms()))
     work = start_aside(_overdue_decided(work, tools), rule_set, tools)
-    if waiting_parts(work.message) and any(call.next_at_ms == 0 for call in tries.waiting(work.message.verdict, "sync")):
+    if waiting_parts(work.message) and any(
+        call.next_at_ms == 0 for call in tries.waiting(work.message.verdict, "sync")
+    ):
         # Marked with their time, so that they are asked first when the relay has to wait for something.
         return Continue(_each_call(work, lambda call: tries.put_off(call, tools.now_ms())))
     return Continue(await ask_due(work, rule_set, tools))

@@ -243,6 +243,25 @@ def test_outbound_added_ones_may_make_500_recipients_and_no_more():
         read(three, recipients=recipients, others=others)
 
 
+@pytest.mark.parametrize("direction", ["INBOUND", "OUTBOUND"])
+def test_more_than_500_new_recipients_are_refused_before_any_of_them_is_looked_at(direction):
+    def is_local(address):
+        raise AssertionError("it was looked at")
+
+    new = answer(action("DEFAULT", *(f"n{number}@bücher.example" for number in range(501)), everybody=True))
+    with pytest.raises(InvocationFailed, match="501 new recipients; allowed: 500"):
+        read_answer(
+            orjson.dumps(new), direction=direction, recipients={}, others=(), fallback=FALLBACK, is_local=is_local
+        )
+
+
+def test_any_number_of_strangers_may_be_dropped():
+    strangers = answer(action("DROP", *(f"n{number}@x.example" for number in range(2000)), everybody=True))
+    fates = read(strangers)
+    assert fates.added == ()
+    assert fates.decisions[0][2].endswith("n4@x.example (is no recipient), 1995 more")
+
+
 def test_a_message_that_had_more_than_500_recipients_may_keep_them():
     recipients = {index: f"r{index}@x.example" for index in range(600)}
     assert len(by_index(read(answer(action("DEFAULT", everybody=True)), recipients=recipients))) == 600

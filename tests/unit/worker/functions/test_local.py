@@ -1,11 +1,15 @@
 """Which process a call gets: warm ones, limits on their number, changes, the end."""
 
 import asyncio
+import gc
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import venv
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ import pytest
 from config.settings import ApiSettings, FunctionsSettings, Settings
 from tests.unit.worker.functions.local_stand import INVOCATION_ID, Here, is_alive, wait_until
 from worker.functions.failures import InvocationFailed
-from worker.functions.launch import launch_of
+from worker.functions.launch import Launch, launch_of
 from worker.loop import Crossing, LoopThread
 from worker.rules.records import Function
 
@@ -73,24 +77,73 @@ async def test_a_changed_module_gets_a_new_process(tmp_path, monkeypatch):
         assert await here.call(function) == "two"
 
 
-async def test_a_changed_environment_gets_a_new_process_and_the_old_one_ends(here):
+async def test_a_changed_environment_gets_a_new_process_and_the_old_one_ends(tmp_path):
     text = "import os\ndef handler(e, c): return [os.getpid(), os.environ.get('MODE')]"
-    old, mode = await here.call(here.function("mode.py", text, environment={"MODE": "a"}))
-    new, changed = await here.call(here.function("mode.py", environment={"MODE": "b"}))
-    assert (mode, changed) == ("a", "b")
-    assert old != new
-    await asyncio.to_thread(wait_until, lambda: not is_alive(old), "the old process has ended")
+    async with Here(tmp_path, idle_seconds=0.2) as here:
+        old, mode = await here.call(here.function("mode.py", text, environment={"MODE": "a"}))
+        new, changed = await here.call(here.function("mode.py", environment={"MODE": "b"}))
+        assert (mode, changed) == ("a", "b")
+        assert old != new
+        await asyncio.to_thread(wait_until, lambda: not is_alive(old), "the old process has ended")
+
+
+async def test_two_definitions_of_a_rule_keep_their_processes(here):
+    here.function("pid.py", PID)
+    both = [here.function("pid.py", environment=environment) for environment in ({"MODE": "a"}, {})]
+    pids = [await here.call(both[number % 2]) for number in range(6)]
+    assert len(set(pids)) == 2
+
+
+async def test_nothing_is_kept_of_a_rule_whose_processes_ended(tmp_path):
+    async with Here(tmp_path, idle_seconds=0.05) as here:
+        function = here.function("pid.py", PID, environment={"TOKEN": "only here"})
+        pid = await here.call(function, rule="gone")
+        assert held("only here")
+        await asyncio.to_thread(wait_until, lambda: not is_alive(pid), "the idle process has ended")
+        del function
+        await asyncio.to_thread(wait_until, lambda: not held("only here"), "its environment is forgotten")
+
+
+def held(value: str) -> bool:
+    """Whether anything that a process was started with still has this value."""
+    gc.collect()
+    return any(value in one.environ.values() for one in gc.get_objects() if type(one) is Launch)
+
+
+async def test_many_starts_at_once_let_the_others_have_their_turn_between(tmp_path):
+    async with Here(tmp_path, max_processes=12) as here:
+        function = here.function("pid.py", PID, concurrency=12)
+        calls = [asyncio.create_task(here.call(function, rule=f"rule {number}")) for number in range(12)]
+        started = [children_of(os.getpid())]
+        while not all(call.done() for call in calls):
+            await asyncio.sleep(0)
+            started.append(children_of(os.getpid()))
+        assert len(set(started[-1])) >= 12
+        assert max(len(after - before) for before, after in pairwise(started)) == 1
+
+
+def children_of(pid: int) -> frozenset[int]:
+    """Children that this thread started."""
+    return frozenset(map(int, Path(f"/proc/{pid}/task/{threading.get_native_id()}/children").read_text().split()))
+
+
+async def test_what_cannot_be_started_leaves_no_descriptor_open(here):
+    here.function("pid.py", PID)
+    await here.call(here.function("pid.py"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for environment in ({"A": "a\0b"}, {"A=B": "x"}, {"A": "\ud800"}) * 3:
+        with pytest.raises(InvocationFailed, match="could not be started: its environment cannot be given"):
+            await here.call(here.function("pid.py", environment=environment), rule=str(environment))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 async def test_a_change_lets_a_call_under_way_finish(here):
     slow = here.function("slow.py", SLEEP, environment={"MODE": "a"})
-    await here.call(slow, 0)
+    old = await here.call(slow, 0)
     under_way = asyncio.create_task(here.call(slow, 0.3))
     await asyncio.sleep(0)
     new = await here.call(here.function("slow.py", environment={"MODE": "b"}), 0)
-    assert await under_way != new
-    pid = under_way.result()
-    await asyncio.to_thread(wait_until, lambda: not is_alive(pid), "the old process has ended")
+    assert await under_way == old != new
 
 
 async def test_an_idle_process_is_ended(tmp_path):
@@ -302,6 +355,21 @@ class TestEnvironment:
         with pytest.raises(InvocationFailed) as failed:
             await here.call(here.function("leak.py", text, environment={"TOKEN": "s3cr3t!", "MODE": "a"}))
         assert failed.value.reason == f"ValueError: token *** is wrong see {here.folder}/leak.py"
+
+    @pytest.mark.parametrize("message", ["'y' * 470 + token", "token * 130", "repr(token)", "'y' * 4080 + token"])
+    @pytest.mark.parametrize("name", ["leak.py", pytest.param("leak.cjs", marks=needs_node)])
+    async def test_no_part_of_a_value_is_in_a_reason(self, here, name, message):
+        secret = "S3CR3T\\'T0K3N\"" + "0123456789" * 3
+        in_node = message.replace("'y' * ", "'y'.repeat(").replace(" + token", ") + token")
+        in_node = in_node.replace("token * 130", "token.repeat(130)").replace("repr(token)", "JSON.stringify(token)")
+        if name == "leak.py":
+            text = f"import os\ndef handler(e, c):\n    token = os.environ['TOKEN']\n    raise ValueError({message})"
+        else:
+            text = f"exports.handler = async () => {{ const token = process.env.TOKEN; throw new Error({in_node}) }}"
+        with pytest.raises(InvocationFailed) as failed:
+            await here.call(here.function(name, text, environment={"TOKEN": secret}))
+        assert "S3C" not in failed.value.reason
+        assert "345" not in failed.value.reason
 
     async def test_a_passed_secret_is_in_no_reason(self, tmp_path):
         async with Here(tmp_path, pass_environment=("PATH", "AWS_SECRET_ACCESS_KEY")) as here:
