@@ -77,7 +77,7 @@ class LineOptions:
     settled_seconds: float = 600.0
 
 
-QUICK = LineOptions(mails=20, messages=200, waiting=500, seconds=5.0, singles=10, settled_seconds=0.0)
+QUICK = LineOptions(mails=20, messages=60, waiting=500, seconds=5.0, singles=10, settled_seconds=0.0)
 
 
 # -- what a function adds

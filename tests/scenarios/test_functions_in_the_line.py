@@ -8,7 +8,7 @@ import pytest
 
 from aws_api.admin.giving_up import give_up
 from spool import operator
-from spool.states import AWAITS_FUNCTION, Place, RecipientState
+from spool.states import Place, RecipientState, awaits_function
 from tests.line import wait_until
 from tests.ruled import PUTS, calls_of, noting, ruled_line, sent_to
 
@@ -70,7 +70,7 @@ def test_while_a_function_fails_its_recipients_wait_and_the_others_of_the_messag
         (message_id,) = line.submit(1, recipients=["a@asked.example", "x@example.net"])
         line.wait_for([message_id], Place.PARKED)
         message = line.load(message_id)
-        assert message.reason == AWAITS_FUNCTION
+        assert message.reason == awaits_function("ask")
         assert message.states == (RecipientState.WAITING, RecipientState.SENT)
         (call,) = message.verdict.calls
         assert (call.tries, call.state) == (1, "waits")
@@ -149,7 +149,7 @@ def test_a_failed_async_function_is_asked_again_while_its_message_waits_for_noth
         (message_id,) = line.submit(1, recipients=["a@asked.example"])
         line.wait_for([message_id], Place.PARKED)
         message = line.load(message_id)
-        assert (message.reason, message.states) == (AWAITS_FUNCTION, (RecipientState.SENT,))
+        assert (message.reason, message.states) == (awaits_function("note"), (RecipientState.SENT,))
         (tmp_path / "works").touch()
         line.wait_for([message_id])
         line.account([message_id]).assert_clean()

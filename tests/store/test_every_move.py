@@ -14,7 +14,7 @@ from tests.store.taking import UNLIMITED, a_seat, lane_numbers
 _SETTLED_TO = {
     Move.PUT_BACK: "due", Move.PARK: "parked", Move.QUEUE: "lane", Move.HOLD: "held", Move.FINISH: "done",
 }  # fmt: skip
-_BY_HAND = {Move.HOLD: "hold", Move.FREE: "free", Move.RETRY: "wake"}
+_BY_HAND = {Move.HOLD: "hold", Move.FREE: "free", Move.RETRY: "retry"}
 _FROM_A_LANE = {(Place.PARKED, Move.TURN), (Place.PARKED, Move.RECHOOSE)}
 
 

@@ -17,8 +17,18 @@ from sending_events.operator_acts import OperatorAct, decoded
 from spool import keys, operator
 from spool.records import Message, Settlement
 from spool.sending_quota import Pause, RouteLimits, Seat
-from spool.states import HELD_BY_OPERATOR, IN_DOUBT, IN_LANE, PAUSED_DOMAIN, Place, RecipientState
+from spool.states import (
+    HELD_BY_OPERATOR,
+    IN_DOUBT,
+    IN_LANE,
+    PAUSED_DOMAIN,
+    Place,
+    RecipientState,
+    awaited_rule,
+    awaits_function,
+)
 from spool.store import Spool
+from spool.waits import read_waits
 from tests.spooled import beat
 from tests.store.messages import a_message, accepted_and_claimed, an_intent, end_lease, events_of, numbers, places_of
 
@@ -160,12 +170,76 @@ async def test_free_touches_only_what_the_operator_held(spool: Spool):
     assert (await loaded(spool, held)).place is Place.HELD
 
 
-async def test_a_parked_message_wakes_and_one_in_a_lane_keeps_its_place(spool: Spool):
+@pytest.mark.parametrize("doing", ["retry", "wake"])
+async def test_a_parked_message_wakes_and_one_in_a_lane_keeps_its_place(spool: Spool, doing: operator.Doing):
     parked = await put(spool, "parked", recipients=3, states=STATES)
     lane, due, held = await put(spool, "lane"), await put(spool, "due"), await put(spool, "held")
-    assert await operator.touch(spool.redis, "wake", [parked, lane, due, held]) == ["done", "lane", "not", "not"]
+    assert await operator.touch(spool.redis, doing, [parked, lane, due, held]) == ["done", "lane", "not", "not"]
     assert (await loaded(spool, parked)).states == STATES
+    assert (await loaded(spool, parked)).is_ask_wanted == (doing == "retry")
     assert (await loaded(spool, lane)).seat == SEAT
+    assert not (await loaded(spool, lane)).is_ask_wanted
+
+
+async def _retried_by_id(spool: Spool, message_id: str) -> None:
+    [said] = await act_on_ids(spool, "retry", [message_id], WHO)
+    assert said.is_done
+
+
+async def _released_by_id(spool: Spool, message_id: str) -> None:
+    [said] = await act_on_ids(spool, "release", [message_id], WHO)
+    assert said.is_done
+
+
+async def _retried_by_filter(spool: Spool, message_id: str) -> None:
+    chosen = Filter(reason=awaits_function("ask"))
+    assert (await act_on_filter(spool, "retry", chosen, Budget(), WHO)).messages == 1
+
+
+async def _released_by_filter(spool: Spool, message_id: str) -> None:
+    chosen = Filter(states=("parked",), reason=awaits_function("ask"))
+    assert (await act_on_filter(spool, "release", chosen, Budget(), WHO)).messages == 1
+
+
+async def _held_and_released(spool: Spool, message_id: str) -> None:
+    await operator.touch(spool.redis, "hold", [message_id])
+    await _released_by_id(spool, message_id)
+
+
+@pytest.mark.parametrize(
+    "act", [_retried_by_id, _released_by_id, _retried_by_filter, _released_by_filter, _held_and_released]
+)
+async def test_whoever_the_operator_lets_go_on_is_asked_for_at_once_until_its_holder_has_moved_it(spool: Spool, act):
+    message_id = await put(spool, "parked", reason=awaits_function("ask"))
+    await act(spool, message_id)
+    [claimed] = await spool.claim([message_id], "w")
+    assert claimed.message.is_ask_wanted
+    await end_lease(spool.redis, message_id)  # a worker that dies has not asked
+    await spool.sweep(limit=10, max_crashes=9, nudges=0)
+    [again] = await spool.claim([message_id], "w")
+    assert again.message.is_ask_wanted
+    assert await spool.settle(Settlement(again.lease, 1, "parked", after_seconds=60, reason=awaits_function("ask")))
+    assert not (await loaded(spool, message_id)).is_ask_wanted
+
+
+async def test_a_message_that_wakes_by_itself_is_not_asked_for_before_its_time(spool: Spool):
+    message_id = await put(spool, "parked", reason=awaits_function("ask"))
+    await spool.redis.zadd(keys.PARKED, {message_id: 1})
+    await spool.sweep(limit=10, max_crashes=9, nudges=0)
+    in_lane = await put(spool, "lane")
+    assert (await spool.gate([LIMITS], limit=10)).released == (in_lane,)
+    for claimed in await spool.claim([message_id, in_lane], "w"):
+        assert not claimed.message.is_ask_wanted
+
+
+async def test_how_many_wait_for_which_rule_and_since_when_is_told(spool: Spool):
+    for rule in ("ask", "ask", "other: one"):
+        message_id = await put(spool, "parked", reason=awaits_function(rule))
+    await spool.redis.hincrby(keys.message_key(message_id), "at", 60_000)
+    waits = await read_waits(spool)
+    assert [(awaited_rule(one.reason), one.messages) for one in waits] == [("ask", 2), ("other: one", 1)]
+    assert waits[1].oldest_at_ms == (await loaded(spool, waits[1].example)).accepted_at_ms
+    assert waits[0].oldest_at_ms < waits[1].oldest_at_ms
 
 
 async def test_a_held_message_that_is_due_loses_its_turn(spool: Spool):

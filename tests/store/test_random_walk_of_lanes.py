@@ -150,7 +150,9 @@ class Walk:
             await self.spool.drop(message, (RecipientState.DROPPED,) * len(message.states), reason="x", counts={})
 
     async def touch(self) -> None:
-        await operator.touch(self.spool.redis, self.random.choice(["hold", "hold", "free", "wake"]), self.some())
+        await operator.touch(
+            self.spool.redis, self.random.choice(["hold", "hold", "free", "retry", "wake"]), self.some()
+        )
 
     async def pause(self) -> None:
         until_ms = self.random.choice([0, 1, 9_999_999_999_999])

@@ -10,7 +10,7 @@ Linear for any bytes; raises nothing.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +24,8 @@ _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 # What every reader takes for an escape.
 _FAIR_ESCAPE = re.compile(rb'\\["\\]')
 _TOKEN = re.compile(rb'[^\s"(,]*+')
+# Up to a semicolon that is not between quotes.
+_EVEN = re.compile(rb'(?:[^;"]++|"(?:[^"\\]|\\.)*+"?)*+', re.DOTALL)
 _PIECE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[()]|[^"()]++', re.DOTALL)
 
 # number → is it percent-encoded, octets
@@ -35,6 +37,8 @@ def file_names(value: bytes) -> list[str]:
     found = dict.fromkeys(_names(value))
     if b"(" in value and (bare := _without_comments(value)) != value:
         found |= dict.fromkeys(_names(bare))
+    # Some take a name without what Windows would not keep at its end.
+    found |= dict.fromkeys([name.rstrip(". \\") for name in found if name.endswith((".", "\\"))])
     return [name for name in found if name]
 
 
@@ -54,17 +58,22 @@ def _names(value: bytes) -> Iterator[str]:
 
 def _readings(value: bytes, start: int, end: int) -> list[bytes]:
     """What the text between may mean, the likeliest first; a quoted one may reach beyond `end`."""
+    text = value[start:end]
+    first, even = text.partition(b";")[0].strip(), _EVEN.match(text)
+    assert even is not None, "it may be empty"
+    whole = even[0].strip()
     quoted = _QUOTED.match(value, start)
     if quoted is None:
-        whole = value[start:end].partition(b";")[0].strip()
-        token = _TOKEN.match(whole)
+        token = _TOKEN.match(first)
         assert token is not None, "it may be empty"
-        return [whole] if token[0] == whole else [token[0], whole, whole.replace(b'"', b"")]
+        if token[0] == whole:
+            return [whole]
+        return [token[0], first, first.replace(b'"', b""), whole, whole.replace(b'"', b"")]
     found = [_ESCAPED.sub(rb"\1", quoted[1])]
     if b"\\" in _FAIR_ESCAPE.sub(b"", quoted[1]):
         found.append(quoted[1])
     if rest := value[quoted.end() : end].partition(b";")[0].strip():
-        found.append((quoted[1] + rest).replace(b'"', b""))
+        found += [(quoted[1] + rest).replace(b'"', b""), whole, whole.replace(b'"', b"")]
     return found
 
 
@@ -80,15 +89,15 @@ def _without_comments(value: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _joined(pieces: Iterable[tuple[int, bool, bytes]]) -> Iterator[str]:
-    """The name that the pieces make, and others when some are missing or there twice."""
+def _joined(pieces: Sequence[tuple[int, bool, bytes]]) -> Iterator[str]:
+    """The name that the pieces make, and others when some are missing, there twice or not in their order."""
     ordered = sorted(pieces, key=lambda piece: piece[0])
-    numbers = [number for number, _, _ in ordered]
     yield _text((is_encoded, text) for _, is_encoded, text in ordered)
-    if numbers != list(range(len(numbers))):
+    if [number for number, _, _ in pieces] != list(range(len(pieces))):
         last = {number: (is_encoded, text) for number, is_encoded, text in ordered}
         first = {number: (is_encoded, text) for number, is_encoded, text in reversed(ordered)}
         yield from (_text(_unbroken(first)), _text(_unbroken(last)))
+        yield from (_text([(is_encoded, text)]) for _, is_encoded, text in ordered)
 
 
 def _unbroken(sections: _Sections) -> Iterator[tuple[bool, bytes]]:

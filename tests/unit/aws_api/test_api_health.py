@@ -6,7 +6,8 @@ from aws_api.health import judged_health, silent_health
 from spool.figures import Figures, Worker
 from spool.safety import NO_ANSWER, UNCHECKED, SafetyReport
 from spool.sending_quota import Pause, Trouble
-from spool.states import IDENTITY, UNKNOWN_ANSWER, Place
+from spool.states import IDENTITY, UNKNOWN_ANSWER, Place, awaits_function
+from spool.waits import Wait
 from tests.figures_at_rest import NOW_MS, SAFE, WELL, a_route, figures
 
 UNSAFE = SafetyReport(is_safe=False, is_full=False, problems=("AOF is off.",))
@@ -106,3 +107,27 @@ def test_mail_that_waits_for_somebody_is_a_note_with_its_number():
         "1 message waits because SES does not know their sender: verify it in SES.",
         f"3 messages wait: {UNKNOWN_ANSWER}: Oops; report it.",
     )
+
+
+def test_mail_that_waits_for_functions_is_a_note_for_each_rule_without_addresses_and_no_failure():
+    waits = [
+        Wait(Place.PARKED, awaits_function(rule), messages, None, None, "id", NOW_MS - 720_000)
+        for rule, messages in (
+            ("mail of b@example.com", 271),
+            ("b", 7),
+            ("c", 6),
+            ("d", 5),
+            ("e", 4),
+            ("f", 3),
+            ("g", 1),
+        )
+    ]
+    health = judged_health(SAFE, WELL, 120, [Wait(Place.PARKED, "throttled", 9, None, None, ""), *waits])
+    assert (health.is_ok, health.problems) == (True, ())
+    first, *_, last = health.notes
+    assert first == (
+        "271 messages wait for the function of rule mail of …, the oldest accepted 12 min ago: "
+        "mailsluice show ID tells its error and when it is asked again."
+    )
+    assert last == "4 messages more for those of 2 other rules: see mailsluice queue."
+    assert len(health.notes) == 6

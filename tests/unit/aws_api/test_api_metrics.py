@@ -47,6 +47,9 @@ def test_counters_of_all_processes_come_with_their_labels():
                 "smtp_refused:relay_denied": 3,
                 "ses_calls:throttled": 2,
                 "events_lost:file": 1,
+                "function_tries:a: b": 5,
+                "function_failures:a: b": 4,
+                "function_fallbacks:a: b": 3,
             }
         )
     )
@@ -55,6 +58,8 @@ def test_counters_of_all_processes_come_with_their_labels():
     assert found["mailsluice_smtp_refusals_total", "relay_denied"] == 3
     assert found["mailsluice_ses_calls_total", "throttled"] == 2
     assert found["mailsluice_events_lost_total", "file"] == 1
+    figures_of_functions = ("tries", "failures", "fallbacks")
+    assert [found[f"mailsluice_function_{one}_total", "a: b"] for one in figures_of_functions] == [5, 4, 3]
 
 
 def test_a_counter_without_a_row_is_not_hidden():

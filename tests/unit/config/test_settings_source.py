@@ -44,6 +44,8 @@ PARTICULAR: dict[tuple[str, str], tuple[str, Any]] = {
     ("smtp", "tls_certificate_file"): ("/x/c.pem", Path("/x/c.pem")),
     ("smtp", "tls_key_file"): ("/x/k.pem", Path("/x/k.pem")),
     ("smtp", "tls_port"): ("465", 465),
+    # Enough for one message to max_recipients.
+    ("smtp", "max_commands"): ("600", 600),
     # No smaller than a message.
     ("smtp", "memory_budget_bytes"): ("31457280", 31457280),
 }
@@ -226,6 +228,15 @@ def test_a_long_wrong_value_is_shown_in_part():
 @pytest.mark.parametrize("variable", ["SLUICE_SMTP_PORT", "SLUICE_SMTP_TLS_KEY_FILE", "SLUICE_LOG_FORMAT"])
 def test_an_empty_variable_is_not_set(variable: str):
     assert load_settings(environ={variable: ""}) == Settings()
+
+
+def test_a_connection_has_commands_enough_for_one_message_to_all_recipients_that_are_allowed():
+    assert load_settings(environ={"SLUICE_SMTP_MAX_RECIPIENTS": "10000"}).smtp.max_commands == 25_000
+    few = {"SLUICE_SMTP_MAX_RECIPIENTS": "10000", "SLUICE_SMTP_MAX_COMMANDS": "10099"}
+    assert mistakes(**few) == [
+        "[smtp] max_commands = 10099 is too few for one message to max_recipients = 10000; allowed: 10100 and more"
+    ]
+    assert load_settings(environ={**few, "SLUICE_SMTP_MAX_COMMANDS": "10100"}).smtp.max_commands == 10_100
 
 
 def test_an_empty_variable_of_a_text_overrides_the_file(tmp_path: Path):

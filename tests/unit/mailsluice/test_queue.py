@@ -6,7 +6,7 @@ from mailsluice.queue import told
 from spool.figures import Backlog, Figures
 from spool.safety import SafetyReport
 from spool.sending_quota import LaneView, Pause
-from spool.states import FAR_FUTURE_MS, IN_LANE, Place
+from spool.states import FAR_FUTURE_MS, IN_LANE, Place, awaits_function
 from spool.waits import Wait
 from tests.figures_at_rest import LIMITS, NOW_MS, SAFE, WELL, a_route, figures
 
@@ -103,6 +103,7 @@ def test_the_object_has_the_documented_fields():
         "first_at": "2023-11-14T22:13:32.000Z",
         "last_at": "2023-11-14T22:23:20.000Z",
         "example": "id-1",
+        "oldest_at": None,
     }
     assert found["workers"][0]["last_claim_at"] == "2023-11-14T22:13:18.000Z"
     assert found["events"] == {
@@ -111,6 +112,22 @@ def test_the_object_has_the_documented_fields():
     }
     assert found["store"]["is_safe"] is True
     assert len(found["advice"]) == 1
+
+
+def test_who_waits_for_which_rule_is_told_with_the_oldest():
+    waits = (
+        Wait(Place.PARKED, awaits_function("disclaimer"), 271, NOW_MS + 5000, NOW_MS + 5000, "id-4", NOW_MS - 720_000),
+        Wait(Place.PARKED, awaits_function("b@example.com"), 1, None, None, ""),
+    )
+    shown = picture(figures(places={**WELL.places, Place.PARKED: 272}), waits=waits)
+    assert "\n            271 waits for a function: disclaimer; next at" in told(shown)
+    assert described(shown)["notes"] == (
+        "271 messages wait for the function of rule disclaimer, the oldest accepted 12 min ago: "
+        "mailsluice show id-4 tells its error and when it is asked again.",
+        "1 message waits for the function of rule b@example.com: "
+        "mailsluice show ID tells its error and when it is asked again.",
+    )
+    assert described(shown)["waits"][0]["oldest_at"] == "2023-11-14T22:01:20.000Z"
 
 
 def waiting(**changed: object) -> Picture:

@@ -234,6 +234,19 @@ async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path):
         await stand.until(lambda: stand.door.connections.open == 0)
 
 
+async def test_one_message_to_as_many_recipients_as_may_be_allowed_is_accepted(tmp_path: Path):
+    async with standing(tmp_path, max_recipients=10_000) as stand:
+        client = await Client.connected(stand)
+        everybody = b"".join(b"RCPT TO:<r%d@example.net>\r\n" % number for number in range(10_000))
+        client.writer.write(b"MAIL FROM:<a@example.com>\r\n" + everybody + b"DATA\r\n")
+        assert {(await client.reply())[:3] for _ in range(10_001)} == {"250"}
+        assert (await client.reply()).startswith("354")
+        assert (await client.say(b"Subject: x\r\n\r\nbody\r\n.\r\n")).startswith("250")
+        (message,) = stand.spool.kept.values()
+        assert len(message.recipients) == 10_000
+        await client.close()
+
+
 async def test_the_budget_never_leaks_whatever_clients_do(tmp_path: Path):
     chance = random.Random(7)
 

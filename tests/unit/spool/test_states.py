@@ -1,7 +1,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spool.states import MESSAGE_TABLE, RECIPIENT_TABLE, Happening, Move, Place, RecipientState, after
+from spool.states import (
+    AWAITS_FUNCTION,
+    IN_LANE,
+    MESSAGE_TABLE,
+    RECIPIENT_TABLE,
+    Happening,
+    Move,
+    Place,
+    RecipientState,
+    after,
+    awaited_rule,
+    awaits_function,
+)
 
 S, H = RecipientState, Happening
 FINAL = {S.SENT, S.REJECTED, S.DROPPED, S.EXPIRED}
@@ -78,3 +90,13 @@ def test_a_message_is_finished_by_its_holder_or_the_operator_alone():
 def test_a_state_is_one_letter_of_its_own():
     assert len({state.value for state in S}) == len(S)
     assert all(len(state.value) == 1 for state in S)
+
+
+@given(st.text(min_size=1, max_size=64))
+def test_the_rule_whose_function_is_awaited_is_read_from_the_reason(rule: str):
+    assert awaits_function(rule).startswith(AWAITS_FUNCTION)
+    assert awaited_rule(awaits_function(rule)) == rule
+
+
+def test_other_reasons_name_no_rule():
+    assert [awaited_rule(one) for one in ("", IN_LANE, AWAITS_FUNCTION, "step judge failed: KeyError")] == [""] * 4

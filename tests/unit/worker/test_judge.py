@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+from collections import Counter
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,7 +12,7 @@ from config.failpoints import Failpoint, Failpoints
 from sending_events.records import EventRecord
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import Denied
-from spool.states import AWAITS_FUNCTION, RecipientState
+from spool.states import IN_LANE, RecipientState, awaits_function
 from spool.verdicts import Decision, FunctionCall, Part, Verdict
 from tests.unit.worker.stand import (
     NOW_MS,
@@ -32,6 +33,7 @@ from worker.rules.records import AddHeader, Decide, Function, RunLambda, Tee, Us
 from worker.steps.finish import finish
 from worker.steps.judge import judge
 from worker.steps.load import load
+from worker.steps.rest import ask_rest
 from worker.steps.tell import tell
 from worker.work import LeaseLost, StepFailed
 
@@ -49,6 +51,13 @@ def ruled(*rules, answers=(), outcomes=(), **fields):
     return dataclasses.replace(
         tools, rules=Rules(*rules), functions=AnsweringFunctions(*answers), flow=RememberingFlow(), **fields
     )
+
+
+async def through(of, tools):
+    """The work after judge, relay and rest."""
+    for step in (judge, relay, ask_rest):
+        of = (await step(of, tools)).work
+    return of
 
 
 def kinds(events):
@@ -174,15 +183,67 @@ async def test_nobody_is_sent_to_while_a_function_has_to_decide_and_the_others_g
         answers=[InvocationFailed("it raised")],
         outcomes=[Accepted("1")],
     )
-    after = (await relay((await judge(work(tools), tools)).work, tools)).work
+    after = await through(work(tools), tools)
     assert after.message.states == (WAITING, SENT, SENT)
     end = await finish(after, tools)
     moved = tools.spool.settlements[-1]
-    assert (end.why, moved.to, moved.reason, moved.after_seconds) == ("parked", "parked", AWAITS_FUNCTION, 5.0)
+    assert (end.why, moved.to, moved.reason, moved.after_seconds) == ("parked", "parked", awaits_function("ask"), 5.0)
     assert moved.rounds == 0
-    (call,) = tools.spool.settlements[-2].verdict.calls  # written with the intent of the others
+    (call,) = moved.verdict.calls
     assert (call.error, call.state) == ("it raised", "waits")
     assert tools.flow.ended == [call.invocation_id]
+
+
+async def test_who_waits_for_no_function_has_the_mail_before_the_first_try_and_whom_it_lets_pass_at_once():
+    tools = ruled(rule("ask", SYNC, recipients=["r0@example.net"]), outcomes=[Accepted("1"), Accepted("2")])
+    ses = tools.routes.ses("default")
+    sent_before = []
+
+    async def invoke(function, *, rule, payload, invocation_id):
+        sent_before.extend(call.recipients for call in ses.calls)
+        return DEFAULT_FOR_ALL
+
+    tools.functions.invoke = invoke
+    after = await through(work(tools), tools)
+    assert sent_before == [["r1@example.net", "r2@example.net"]]
+    assert [call.recipients for call in ses.calls] == [["r1@example.net", "r2@example.net"], ["r0@example.net"]]
+    assert after.message.states == (SENT,) * 3
+    intents = [one for one in tools.spool.settlements if one.verdict]
+    assert [one.verdict.calls[0].tries for one in intents] == [0, 1, 1], "the try is written before it is made"
+    assert (await finish(after, tools)).why == "done"
+
+
+async def test_a_message_about_which_only_functions_decide_is_asked_for_before_the_relay():
+    tools = ruled(rule("ask", SYNC), answers=[DROP_FOR_ALL])
+    after = (await judge(work(tools), tools)).work
+    assert after.message.states == (DROPPED,) * 3
+    assert (await ask_rest(after, tools)).work is after
+
+
+async def test_a_closed_lane_puts_the_first_try_off_for_one_round_only():
+    tools = ruled(rule("ask", SYNC, recipients=["r0@example.net"]), answers=[DROP_FOR_ALL])
+    tools.spool.denials = [Denied("rate", 6000), Denied("rate", 6000)]
+    first = await through(work(tools), tools)
+    assert tools.functions.calls == []
+    assert (await finish(first, tools)).why == "lane"
+    moved = tools.spool.settlements[-1]
+    assert (moved.reason, 0 < moved.after_seconds < 1, moved.queued) == (IN_LANE, True, 2)
+    assert moved.verdict.calls[0].tries == 0
+    again = await through(work(tools, first.message), tools)
+    assert again.message.states == (DROPPED, WAITING, WAITING)
+    assert (await finish(again, tools)).why == "lane"
+    assert tools.spool.settlements[-1].after_seconds > 1000, "nothing but its turn brings it back"
+
+
+async def test_a_worker_that_stops_while_it_relays_asks_nobody():
+    tools = ruled(rule("ask", SYNC, recipients=["r0@example.net"]), outcomes=[Accepted("1")])
+    judged = (await judge(work(tools), tools)).work
+    relayed = (await relay(judged, tools)).work
+    tools.stopping.set()
+    after = (await ask_rest(relayed, tools)).work
+    assert (await finish(after, tools)).why == "due"
+    assert tools.spool.settlements[-1].verdict is None, "that it was put off is written with the intent of the others"
+    assert tools.functions.calls == []
 
 
 async def test_before_its_time_a_function_is_not_asked_again():
@@ -192,6 +253,69 @@ async def test_before_its_time_a_function_is_not_asked_again():
     assert tools.spool.settlements == []
     assert (await finish((await relay(after, tools)).work, tools)).why == "parked"
     assert tools.spool.settlements[-1].after_seconds == 4.0
+
+
+async def test_what_an_operator_lets_go_on_is_asked_before_its_time_and_the_next_try_has_its_distance_again():
+    tools = ruled(rule("ask", SYNC), answers=[InvocationFailed("still broken"), DROP_FOR_ALL])
+    call = _asked(tries=3, next_at_ms=NOW_MS + 200_000)
+    retried = dataclasses.replace(_waiting_for(call), is_ask_wanted=True)
+    after = await through(work(tools, retried), tools)
+    assert len(tools.functions.calls) == 1
+    (asked,) = after.message.verdict.calls
+    assert (asked.tries, asked.error, asked.next_at_ms) == (4, "still broken", NOW_MS + 40_000)
+    again = await through(work(tools, dataclasses.replace(after.message, is_ask_wanted=False)), tools)
+    assert len(tools.functions.calls) == 1, "whatever else wakes it asks nobody"
+    wanted = dataclasses.replace(again.message, is_ask_wanted=True)
+    assert (await judge(work(tools, wanted), tools)).work.message.states == (DROPPED,) * 3
+
+
+async def test_the_operators_wish_survives_a_worker_that_stops():
+    tools = ruled(rule("ask", SYNC))
+    tools.stopping.set()
+    retried = dataclasses.replace(_waiting_for(_asked(next_at_ms=NOW_MS + 200_000)), is_ask_wanted=True)
+    await finish((await judge(work(tools, retried), tools)).work, tools)
+    moved = tools.spool.settlements[-1]
+    assert (moved.to, moved.verdict.calls[0].next_at_ms, moved.verdict.calls[0].tries) == ("due", NOW_MS, 1)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), StoreUnavailable("not for a function to raise")])
+async def test_an_error_of_our_own_is_a_failed_try_of_the_rule_and_not_of_the_message(error):
+    tools = ruled(rule("ask", SYNC), answers=[error])
+    with capture_logs() as logs:
+        after = (await judge(work(tools), tools)).work
+    (call,) = after.message.verdict.calls
+    assert (call.state, call.tries, call.error) == ("waits", 1, f"the worker failed: {type(error).__name__}")
+    assert [(one["event"], one["log_level"]) for one in logs if one["event"].startswith("function.")] == [
+        ("function.error", "error"),
+        ("function.failed", "warning"),
+    ]
+    assert tools.flow.ended == [call.invocation_id]
+    assert (await finish(after, tools)).why == "parked"
+    assert tools.spool.settlements[-1].failures is None
+    over = dataclasses.replace(call, first_at_ms=NOW_MS - 300_000, next_at_ms=NOW_MS)
+    tools.functions.answers.append(error)
+    fallen = (await judge(work(tools, _waiting_for(over)), tools)).work
+    assert fallen.message.states == (REJECTED,) * 3
+
+
+async def test_an_error_of_our_own_about_an_async_function_is_a_failed_try_with_a_line_at_error_level():
+    tools = ruled(rule("note", ASYNC), answers=[ValueError("a bug")], outcomes=[Accepted("1")])
+    with capture_logs() as logs:
+        sent = (await relay((await judge(work(tools), tools)).work, tools)).work
+        assert (await finish(sent, tools)).why == "parked"
+    (call,) = tools.spool.settlements[-1].verdict.calls
+    assert (call.state, call.tries, call.error) == ("waits", 1, "the worker failed: ValueError")
+    assert [one["log_level"] for one in logs if one["event"] == "function.error"] == ["error"]
+
+
+async def test_tries_failures_and_fallbacks_are_counted_by_rule():
+    tools = ruled(rule("ask", SYNC), answers=[InvocationFailed("no")] * 2)
+    counted = Counter()
+    tools.tally.count = lambda name, by=1: counted.update({name: by})
+    await judge(work(tools), tools)
+    over = _asked(tries=6, first_at_ms=NOW_MS - 300_000, next_at_ms=NOW_MS)
+    await judge(work(tools, _waiting_for(over)), tools)
+    assert counted == {"function_tries:ask": 2, "function_failures:ask": 2, "function_fallbacks:ask": 1}
 
 
 async def test_when_its_time_is_over_the_fallback_decides_about_all():
@@ -231,11 +355,10 @@ async def test_an_updated_content_is_kept_and_its_part_is_sent_with_it():
     updated = b"From: app@example.com\r\nSubject: other\r\n\r\nbody\r\n"
     invocation_id = invocation_id_of(message().message_id, "ask", "OUTBOUND")
     tools.flow.put[invocation_id] = updated
-    after = (await judge(work(tools), tools)).work
+    after = await through(work(tools), tools)
     (part,) = [one for one in after.message.verdict.parts if one.content_ref]
     assert (part.recipients, part.content_bytes) == ((0,), len(updated))
     assert tools.spool.contents.kept == {part.content_ref: updated}
-    await relay(after, tools)
     ses = tools.routes.ses("default")
     assert [(call.recipients, b"other" in call.content) for call in ses.calls] == [
         (["r1@example.net", "r2@example.net"], False),
@@ -261,13 +384,13 @@ async def test_two_functions_of_a_message_are_asked_one_after_the_other():
         rule("two", SYNC, number=1, recipients=["r1@example.net"]),
         answers=[DROP_FOR_ALL, DEFAULT_FOR_ALL],
     )
-    after = (await judge(work(tools), tools)).work
+    after = (await judge(work(tools, message(2)), tools)).work
     assert [name for name, _, _ in tools.functions.calls] == ["one", "two"]
     begun = [invocation_id for invocation_id, _ in tools.flow.begun]
     assert tools.flow.ended == begun
-    assert after.message.states == (DROPPED, WAITING, WAITING)
+    assert after.message.states == (DROPPED, WAITING)
     # What the first decided is written with the second's intent.
-    assert tools.spool.settlements[1].states == (DROPPED, WAITING, WAITING)
+    assert tools.spool.settlements[1].states == (DROPPED, WAITING)
 
 
 async def test_what_a_function_adds_gets_the_mail_once():
@@ -362,7 +485,7 @@ async def test_a_message_is_kept_until_its_async_function_was_asked():
     sent = (await relay((await judge(work(tools), tools)).work, tools)).work
     assert (await finish(sent, tools)).why == "parked"
     moved = tools.spool.settlements[-1]
-    assert (moved.reason, moved.after_seconds, moved.states) == (AWAITS_FUNCTION, 5.0, (SENT,) * 3)
+    assert (moved.reason, moved.after_seconds, moved.states) == (awaits_function("note"), 5.0, (SENT,) * 3)
     assert tools.spool.forgotten == []
 
 

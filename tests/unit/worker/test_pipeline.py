@@ -21,7 +21,7 @@ def claimed(tools, of):
 
 
 def test_the_steps_are_in_the_order_in_which_a_message_takes_them():
-    assert [name for name, _ in STEPS] == ["load", "judge", "relay", "tell", "finish"]
+    assert [name for name, _ in STEPS] == ["load", "judge", "relay", "rest", "tell", "finish"]
 
 
 async def test_a_message_without_rules_needs_one_intent_and_its_end():

@@ -3,7 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spool.verdicts import FunctionCall, Verdict
-from worker.steps.tries import MAX_ASYNC_TRIES, begun, failed, failed_async, is_used_up, left_running, made, waiting
+from worker.steps.tries import (
+    MAX_ASYNC_TRIES,
+    begun,
+    failed,
+    failed_async,
+    hastened,
+    is_used_up,
+    left_running,
+    made,
+    put_off,
+    waiting,
+)
 
 NEVER_MS = 10**15
 CALL = FunctionCall("rule", "file:f.py:handler", "sync", "0" * 32, (0,), timeout_minutes=5)
@@ -25,6 +36,22 @@ def test_the_distances_grow_from_five_seconds_and_the_last_try_is_at_the_end_of_
             now_ms = call.next_at_ms
     assert distances == [5, 10, 20, 40, 80, 145]
     assert (now_ms, call.state, call.tries, call.error) == (301_000, "failed", 7, "boom")
+
+
+def test_an_operator_hastens_what_waits_but_not_what_may_still_run():
+    later = failed(begun(CALL, 1000), "boom", 1000, NEVER_MS, 0.5)
+    assert later.next_at_ms == 6000
+    assert (hastened(later, 2000).next_at_ms, hastened(later, 2000).tries) == (2000, 1)
+    assert hastened(later, 7000) is later
+    running = left_running(begun(CALL, 1000), 60_000)
+    assert hastened(running, 2000) is running
+
+
+def test_a_first_try_is_put_off_once():
+    assert put_off(CALL, 1000).next_at_ms == 1000
+    assert put_off(put_off(CALL, 1000), 2000).next_at_ms == 1000
+    aside = FunctionCall("rule", "f", "async", "0" * 32, (0,))
+    assert put_off(aside, 1000) is aside
 
 
 def test_a_timeout_of_nothing_means_one_try():

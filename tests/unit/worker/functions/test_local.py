@@ -127,14 +127,18 @@ def children_of(pid: int) -> frozenset[int]:
     return frozenset(map(int, Path(f"/proc/{pid}/task/{threading.get_native_id()}/children").read_text().split()))
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def test_what_cannot_be_started_leaves_no_descriptor_open(here):
     here.function("pid.py", PID)
     await here.call(here.function("pid.py"))
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_descriptors()
     for environment in ({"A": "a\0b"}, {"A=B": "x"}, {"A": "\ud800"}) * 3:
         with pytest.raises(InvocationFailed, match="could not be started: its environment cannot be given"):
             await here.call(here.function("pid.py", environment=environment), rule=str(environment))
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_descriptors() == before
 
 
 async def test_a_change_lets_a_call_under_way_finish(here):
