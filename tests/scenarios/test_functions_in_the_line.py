@@ -8,6 +8,7 @@ import pytest
 
 from aws_api.admin.giving_up import give_up
 from spool import operator
+from spool.keys import message_key
 from spool.states import Place, RecipientState, awaits_function
 from tests.line import wait_until
 from tests.ruled import PUTS, calls_of, noting, ruled_line, sent_to
@@ -209,13 +210,55 @@ def test_what_waits_for_a_function_can_be_held_retried_and_dropped(tmp_path):
         assert end.dropped == 1
         message = line.load(dropped)
         assert (message.place, message.states) == (Place.DONE, (RecipientState.DROPPED, RecipientState.SENT))
-        line.run(lambda spool: operator.touch(spool.redis, "wake", [dropped]))
+        line.run(lambda spool: operator.touch(spool.redis, "retry", [dropped]))
         (tmp_path / "works").touch()
         line.run(lambda spool: operator.touch(spool.redis, "free", [held]))
         line.wait_for([held])
         account = line.account([held, dropped])
         account.assert_clean()
         assert account.by_state == {"sent": 3, "dropped": 1}
+
+
+def test_a_retry_asks_at_once_and_nothing_else_that_wakes_the_message_does(tmp_path):
+    with ruled_line(tmp_path, ASK, functions={"f": until(tmp_path)}) as line:
+        line.worker()
+        (message_id,) = line.submit(1, recipients=["a@asked.example", "x@example.net"])
+        line.wait_for([message_id], Place.PARKED)
+        for tries in (2, 3):
+            line.run(lambda spool: operator.touch(spool.redis, "retry", [message_id]))
+            wait_until(lambda tries=tries: len(calls_of(tmp_path)) == tries, "it is asked again")
+            line.wait_for([message_id], Place.PARKED)
+        (call,) = line.load(message_id).verdict.calls
+        assert call.next_at_ms - time.time() * 1000 > 10_000, "the third distance"
+        fence = _claims_of(line, message_id)
+        assert line.run(lambda spool: operator.touch(spool.redis, "wake", [message_id])) == ["done"]
+        wait_until(lambda: _claims_of(line, message_id) > fence, "a worker has looked at it")
+        line.wait_for([message_id], Place.PARKED)
+        assert line.load(message_id).verdict.calls == (call,)
+        (tmp_path / "works").touch()
+        line.run(lambda spool: operator.touch(spool.redis, "retry", [message_id]))
+        line.wait_for([message_id], seconds=5)
+        line.account([message_id]).assert_clean()
+        assert len(calls_of(tmp_path)) == 4
+        assert sent_to(line) == {"a@asked.example": 1, "x@example.net": 1}
+
+
+def _claims_of(line, message_id):
+    return int(line.run(lambda spool: spool.redis.hget(message_key(message_id), "f")))
+
+
+def test_whom_no_function_decides_about_has_the_mail_while_the_function_runs_for_the_first_time(tmp_path):
+    code = noting(tmp_path, f"time.sleep(6)\n{LET_PASS}")
+    with ruled_line(tmp_path, ASK.replace("mode =", "timeout_seconds = 15, mode ="), functions={"f": code}) as line:
+        line.worker()
+        (message_id,) = line.submit(1, recipients=["a@asked.example", "x@example.net"])
+        wait_until(lambda: sent_to(line)["x@example.net"], "the other has the mail")
+        wait_until(lambda: calls_of(tmp_path), "the function runs")
+        assert sent_to(line) == {"x@example.net": 1}
+        assert len(calls_of(tmp_path)) == 1
+        line.wait_for([message_id])
+        line.account([message_id]).assert_clean()
+        assert sent_to(line) == {"a@asked.example": 1, "x@example.net": 1}
 
 
 async def _given_up(spool, message_id):

@@ -84,4 +84,7 @@ def test_every_recipient_has_its_rule_and_what_waits_says_for_what(line: Line) -
     assert "DROP by rule spam" in text
     queue = line.start("queue", wait=False)
     assert queue.process.wait(60) == 0
-    assert "waits for a function" in queue.log_path.read_text("utf-8")
+    text = queue.log_path.read_text("utf-8")
+    assert "1 waits for a function: slow; next at" in text
+    assert "1 message waits for the function of rule slow, the oldest accepted" in text
+    assert f"mailsluice show {message_id} tells its error" in text

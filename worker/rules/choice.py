@@ -10,7 +10,9 @@ Theory of operation
 3. REPLACE_RECIPIENT puts its first address in the recipient's place and adds the others, who share its fate. An address
    that would get the same mail twice by that gets it once: the later recipient is dropped, and its decision says why.
 4. TEE adds an address that is no recipient yet. Nobody asks the rules about added addresses, so nothing goes in rings.
-Invariant: each recipient, an added one too, has exactly one decision or is in exactly one sync call.
+5. Of a message that was tried before there were rules only those recipients are judged who have no final state, as if
+   there were no others: whom a call has reached keeps no address from anybody. Those in doubt come last.
+Invariant: each recipient so judged, an added one too, has exactly one decision or is in exactly one sync call.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 
 from config.settings import Settings
 from spool.records import Message
+from spool.states import RecipientState
 from spool.verdicts import Applied, DecidedAction, Decision, Direction, FunctionCall, Part, Verdict
 from worker.rules.directions import LocalDomains, local_domains
 from worker.rules.facts import Facts
@@ -41,7 +44,9 @@ def first_verdict(rule_set: RuleSet, facts: Facts, message: Message, settings: S
         return Verdict(rule_set.version)
     outcomes: dict[Outcome, list[int]] = {}
     has_match = False
-    for likeness, indexes in matching.alike(message.recipients).items():
+    judged = [index for index, state in enumerate(message.states) if not state.is_final]
+    for likeness, places in matching.alike([message.recipients[index] for index in judged]).items():
+        indexes = [judged[place] for place in places]
         matches = matching.matches(likeness)
         outcome = outcome_of(matches, likeness.direction, settings.rules.outbound_precedence)
         has_match = has_match or outcome is not None
@@ -128,10 +133,10 @@ class _Draft:
         goes: dict[_Fate, set[str]] = {
             fate: {self._address(index) for index in indexes} for fate, indexes in self.fates.items()
         }
-        for outcome, indexes in replacing.items():
+        for outcome, indexes in sorted(replacing.items(), key=lambda one: min(map(self._turn, one[1]))):
             taken = goes.setdefault(_fate(outcome), set())
             first, *further = outcome.replaced_by
-            for index in sorted(indexes):
+            for index in sorted(indexes, key=self._turn):
                 self.replaced[index] = first
                 if first.lower() in taken:
                     reason = Reason(outcome.replaced_by_rule, _TWICE)
@@ -156,6 +161,10 @@ class _Draft:
                 way = outcome.way.towards(self.local.direction_of(address))
                 copy = Outcome(way, "DEFAULT", Reason(reason.rule, f"TEE: {reason.because}"))
                 self._take(copy, (self._add(address),))
+
+    def _turn(self, index: int) -> tuple[bool, int]:
+        """Who is in doubt may never be sent to again, and takes no address from those who wait."""
+        return self.message.states[index] is not RecipientState.WAITING, index
 
     def _address(self, index: int) -> str:
         """To whom it goes now, as it is compared."""

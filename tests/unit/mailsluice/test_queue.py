@@ -120,12 +120,11 @@ def test_who_waits_for_which_rule_is_told_with_the_oldest():
         Wait(Place.PARKED, awaits_function("b@example.com"), 1, None, None, ""),
     )
     shown = picture(figures(places={**WELL.places, Place.PARKED: 272}), waits=waits)
+    look = "mailsluice show {} tells its error and when it is asked again."
     assert "\n            271 waits for a function: disclaimer; next at" in told(shown)
     assert described(shown)["notes"] == (
-        "271 messages wait for the function of rule disclaimer, the oldest accepted 12 min ago: "
-        "mailsluice show id-4 tells its error and when it is asked again.",
-        "1 message waits for the function of rule b@example.com: "
-        "mailsluice show ID tells its error and when it is asked again.",
+        f"271 messages wait for the function of rule disclaimer, the oldest accepted 12 min ago: {look.format('id-4')}",
+        f"1 message waits for the function of rule b@example.com: {look.format('ID')}",
     )
     assert described(shown)["waits"][0]["oldest_at"] == "2023-11-14T22:01:20.000Z"
 
