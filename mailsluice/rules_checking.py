@@ -7,7 +7,7 @@ import typer
 from aws_api.admin.wording import escaped, many
 from config.errors import Refused
 from config.settings import Settings
-from worker.rules.records import Archive, RuleSet, RunLambda
+from worker.rules.records import Archive, RuleSet, RunLambda, UseConfigurationSet
 from worker.rules.rule_file import Known, RulesRefused, read_rules
 
 EXIT_MISTAKES = 1
@@ -50,6 +50,12 @@ def told(rules: RuleSet, settings: Settings) -> str:
         lines.append("  note: [smtp] local_domains is empty, so no mail is INBOUND")
     if archiving := [rule.name for rule in rules.rules if any(isinstance(one, Archive) for one in rule.changes)]:
         lines.append(f"  note: ARCHIVE ({_names(archiving)}) only names an archive; nothing is archived yet")
+    naming = [rule.name for rule in rules.rules if any(isinstance(one, UseConfigurationSet) for one in rule.changes)]
+    if naming and settings.unknown_policy == "confirm":
+        lines.append(
+            f"  note: CONFIGURATION_SET ({_names(naming)}): SES's events of these sets have to come to [feedback] too, "
+            "or each call without an answer is sent again"
+        )
     return "\n".join(lines)
 
 

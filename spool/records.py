@@ -136,6 +136,8 @@ class Message:
     content: bytes | None = field(default=None, repr=False)
     #: What rules decided; None = it was not judged, or there were none.
     verdict: Verdict | None = field(default=None, repr=False)
+    #: There is a verdict that this version cannot read: `verdict` is None, and nothing may be sent.
+    is_verdict_unreadable: bool = False
     #: The recipients as they were accepted; the same as `recipients` when nothing else is said.
     envelope: tuple[str, ...] = ()
 

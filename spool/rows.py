@@ -16,7 +16,7 @@ from spool.routes import seat_of, seat_row, take_row
 from spool.scripts import Argument
 from spool.sending_quota import RouteFact, Take
 from spool.states import FAR_FUTURE_MS, Place, RecipientState
-from spool.verdicts import Verdict
+from spool.verdicts import UnreadableVerdict, Verdict
 
 # Attempts kept of a message besides those that are open, accepted or rejected; see lua/settle.lua.
 KEPT_ATTEMPTS = 10
@@ -98,13 +98,14 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
     static = orjson.loads(fields[b"m"])
     attempts = [Attempt.decode(raw) for name, raw in fields.items() if name.startswith(b"a:")]
     turn, _, turn_at = fields.get(b"g", b"").partition(b" ")
+    states = tuple(RecipientState(letter) for letter in fields[b"r"].decode())
     envelope = tuple(static["recipients"])
-    verdict = Verdict.decode(fields[b"v"]) if b"v" in fields else None
+    verdict, recipients = _judged(fields.get(b"v"), envelope, len(states))
     return Message(
         message_id=message_id,
         sender=static["sender"],
-        recipients=verdict.effective(envelope) if verdict else envelope,
-        states=tuple(RecipientState(letter) for letter in fields[b"r"].decode()),
+        recipients=recipients,
+        states=states,
         place=Place(fields[b"p"].decode()),
         accepted_at_ms=int(fields[b"at"]),
         size_bytes=static.get("size", 0),
@@ -131,8 +132,27 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         kept_ms=int(fields.get(b"kept", 0)),
         content=fields.get(b"c"),
         verdict=verdict,
+        is_verdict_unreadable=verdict is None and b"v" in fields,
         envelope=envelope,
     )
+
+
+def _judged(raw: bytes | None, envelope: tuple[str, ...], count: int) -> tuple[Verdict | None, tuple[str, ...]]:
+    """The verdict, and as many recipients as there are states.
+
+    One that cannot be read is the trouble of its message alone: that is shown by its envelope, and who was added has
+    no address.
+    """
+    if raw is None:
+        return None, envelope
+    try:
+        verdict = Verdict.decode(raw)
+        recipients = verdict.effective(envelope)
+    except UnreadableVerdict:
+        verdict, recipients = None, ()
+    if verdict is None or len(recipients) != count:
+        return None, (*envelope, *("",) * (count - len(envelope)))
+    return verdict, recipients
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

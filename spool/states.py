@@ -168,9 +168,12 @@ IN_LANE = "waits for its turn"
 AWAITS_EVENT = "waits for SES's own event of a call without an answer"
 PAUSED_DOMAIN = "recipient domain is paused"
 IDENTITY = "SES identity not verified"
+RULES_SET = "SES does not take the configuration set of a rule"
 #: Its code follows.
 UNKNOWN_ANSWER = "SES answered what nobody knows"
 NO_ROUTE = "no route allows this sender"
+#: Another version wrote it, or nobody did: only one that can read it may go on with the message.
+UNREADABLE_VERDICT = "what rules decided about it cannot be read"
 #: Its rule follows (awaits_function).
 AWAITS_FUNCTION = "waits for a function"
 # Reason of messages that an operator holds.

@@ -6,13 +6,15 @@ Theory of operation
    DROP and BOUNCE are states of the recipient from then on; all others belong to a part, which says how they go.
 3. A recipient that a function has still to decide about is in no part, so nothing sends to it.
 4. A call keeps its invocation id, its tries and its beginning here: whoever holds the message next goes on with them.
+5. What another version wrote beside these fields is passed over when it is read, and lost with the next write.
 Invariant: each recipient, an added one too, has exactly one decision or is in exactly one sync call that waits.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from functools import cache
+from typing import Any, Literal, Self, TypeVar
 
 import orjson
 
@@ -20,6 +22,12 @@ Direction = Literal["INBOUND", "OUTBOUND"]
 #: WorkMail's names. RUN_LAMBDA is no decision: the function's answer is, or its fallback.
 DecidedAction = Literal["DROP", "BOUNCE", "MOVE_TO_JUNK", "DEFAULT", "BYPASS_SPAM_CHECK"]
 CallState = Literal["waits", "answered", "failed"]
+
+Piece = TypeVar("Piece")
+
+
+class UnreadableVerdict(Exception):  # noqa: N818 - says what it is
+    """What is written is no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +122,25 @@ class Verdict:
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """The inverse of encode."""
-        values = orjson.loads(raw)
+        """The inverse of encode. Raises UnreadableVerdict."""
+        try:
+            return cls._decoded(orjson.loads(raw))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UnreadableVerdict(f"{type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _decoded(cls, values: dict[str, Any]) -> Self:
         return cls(
             version=values["version"],
-            decisions=tuple(Decision(**_tuples(one)) for one in values.get("decisions", ())),
-            applied=tuple(Applied(**_tuples(one)) for one in values.get("applied", ())),
+            decisions=tuple(_piece(Decision, one) for one in values.get("decisions", ())),
+            applied=tuple(_piece(Applied, one) for one in values.get("applied", ())),
             parts=tuple(_part(one) for one in values.get("parts", ())),
             calls=tuple(
-                FunctionCall(**_tuples({**one, "parts": [_part(part) for part in one.get("parts", ())]}))
+                _piece(FunctionCall, {**one, "parts": [_part(part) for part in one.get("parts", ())]})
                 for one in values.get("calls", ())
             ),
-            added=tuple(values.get("added", ())),
-            replaced={int(index): address for index, address in values.get("replaced", {}).items()},
+            added=tuple(_text(address) for address in values.get("added", ())),
+            replaced={int(index): _text(address) for index, address in values.get("replaced", {}).items()},
         )
 
     def effective(self, envelope: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,6 +158,11 @@ class Verdict:
     def decision_of(self, index: int) -> Decision | None:
         """The decision about one recipient; None while a function has to decide."""
         return next((one for one in self.decisions if index in one.recipients), None)
+
+    @property
+    def decided(self) -> Mapping[int, Decision]:
+        """The decisions about all who have one: for many recipients, where decision_of would look through all."""
+        return {index: one for one in reversed(self.decisions) for index in one.recipients}
 
     @property
     def undecided(self) -> frozenset[int]:
@@ -169,10 +188,25 @@ def _slim(value: Any) -> Any:
     return value
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(held) if isinstance(held, list) else held for name, held in values.items()}
+def _text(held: Any) -> str:
+    if not isinstance(held, str):
+        raise TypeError("not a text")
+    return held
+
+
+@cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(one.name for one in dataclasses.fields(kind))
+
+
+def _piece(kind: type[Piece], values: dict[str, Any]) -> Piece:
+    """A part of the verdict from its fields."""
+    names = _names(kind)  # type: ignore[arg-type] # a class is hashable
+    return kind(
+        **{name: tuple(held) if isinstance(held, list) else held for name, held in values.items() if name in names}
+    )
 
 
 def _part(values: dict[str, Any]) -> Part:
     headers = tuple((name, value) for name, value in values.get("headers", ()))
-    return Part(**{**_tuples(values), "headers": headers, "recipients": tuple(values.get("recipients", ()))})
+    return _piece(Part, {**values, "headers": headers, "recipients": tuple(values.get("recipients", ()))})

@@ -11,7 +11,7 @@ worst; the text of a rule, which people write for people, may have lines and let
 
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -101,6 +101,25 @@ def compose_bounce(
         header_message_id=header_message_id,
         is_auto_submitted=True,
     )
+
+
+def without_addresses(text: str, addresses: Iterable[str], shown: Sequence[str], *, is_cut: bool) -> str:
+    """The text without those of the addresses, and their domains, that do not stand in `shown`.
+
+    `is_cut`: somebody ended the text anywhere, so its last word may be half of one.
+    """
+    hidden = {address.lower() for address in addresses}.difference(address.lower() for address in shown)
+    if not hidden:
+        return text
+    domains = {_domain(address) for address in hidden}.difference(_domain(address) for address in shown)
+    whole = re.sub(r"\S+\Z", "", text) if is_cut else text
+    for one in sorted(hidden | domains - {""}, key=len, reverse=True):
+        whole = re.sub(re.escape(one), "(hidden)", whole, flags=re.IGNORECASE)
+    return whole
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
 
 
 def _author(sender: str, reporting_host: str, bounce_sender: str) -> str:

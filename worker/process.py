@@ -30,6 +30,7 @@ from worker.assembly import open_tools
 from worker.chores import Announcer, Tidier
 from worker.drain import Intake
 from worker.failover import Failover
+from worker.function_waker import FunctionWaker
 from worker.gate import GateKeeper
 from worker.hangup import on_hangup
 from worker.heartbeat import Heartbeat, Progress
@@ -169,6 +170,7 @@ class WorkerProcess:
             self._gate.run,
             self._quota.run,
             Failover(tools).run,
+            FunctionWaker(tools).run,
             self._heartbeat.run,
             self._announcer.run,
             tools.rules.run,

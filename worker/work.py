@@ -69,6 +69,8 @@ class Delay:
     #: turn comes before; None = only to expire.
     after_seconds: float | None = None
     longest_seconds: float = math.inf
+    #: It says nothing about what else the message has for the same route.
+    is_only_of_part: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ class Work:
 
     @property
     def has_unwritten(self) -> bool:
-        """Whether anything waits for the next write."""
-        return self.unwritten != Unwritten()
+        """Whether anything waits for the next write that would be lost without it: a verdict alone is found again."""
+        return dataclasses.replace(self.unwritten, verdict=None) != Unwritten()
 
     def delayed(self, delay: Delay) -> "Work":
         """The work when its recipients have to wait."""

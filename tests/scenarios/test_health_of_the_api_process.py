@@ -15,6 +15,8 @@ import pytest
 from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_spool
+from spool.records import Settlement
+from spool.states import awaits_function
 from tests.api_process import api_process, started
 from tests.servers import RedisServer
 from tests.spooled import accept, beat, settings_of
@@ -50,8 +52,15 @@ async def test_health_follows_worker_and_store(redis_server: RedisServer, tmp_pa
         status, body = await health(url)
         assert (status, body["status"], body["problems"]) == (200, "ok", [])
 
-        await accept(spool)
+        message_id = await accept(spool)
         assert (await health(url))[1]["places"]["due"] == 1
+
+        [claimed] = await spool.claim([message_id], "w")
+        await spool.settle(Settlement(claimed.lease, 1, "parked", 3600, reason=awaits_function("slow")))
+        status, body = await health(url)
+        assert (status, body["status"], body["problems"]) == (200, "ok", [])
+        (note,) = body["notes"]
+        assert note.startswith("1 message waits for the function of rule slow, the oldest accepted ")
 
         redis_server.call("CONFIG", "SET", "appendfsync", "everysec")
         body = await health_until(url, lambda status, _: status == 503)

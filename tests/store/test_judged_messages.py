@@ -15,7 +15,7 @@ from spool.environment import claim_environment
 from spool.operator import walk
 from spool.orphans import collect_orphans
 from spool.records import Message, Settlement
-from spool.states import IN_LANE, Happening, Place
+from spool.states import IN_LANE, Happening, Place, RecipientState
 from spool.store import Claimed, Spool
 from spool.verdicts import Decision, FunctionCall, Part, Verdict
 from tests.store.messages import accepted_and_claimed, an_intent, end_lease, events_of, numbers
@@ -228,3 +228,21 @@ class TestUpdatedContents:
         end = end_of(message, 1)
         assert await spool.drop(message, end.states, reason="given up", counts=end.counts)
         assert len(self.files(tmp_path)) == 1
+
+
+async def test_a_verdict_that_cannot_be_read_is_the_trouble_of_its_message_alone(spool: Spool):
+    claimed = [await accepted_and_claimed(spool, recipients=2) for _ in range(2)]
+    broken, sound = (one.lease.message_id for one in claimed)
+    await spool.redis.hset(keys.message_key(broken), "v", b'{"version":"1","decisions":[{"newer":1}]}')
+    for one in claimed:
+        assert await spool.settle(Settlement(one.lease, 1, to="due", states=one.message.states))
+    again = {one.lease.message_id: one for one in await spool.claim([broken, sound], "another worker")}
+    assert (again[broken].message.is_verdict_unreadable, again[sound].message.is_verdict_unreadable) == (True, False)
+    summaries = await spool.load_summaries([broken, sound])
+    assert summaries[broken].recipients == summaries[sound].recipients == ("user0@example.net", "user1@example.net")
+    shown = await loaded(spool, broken)
+    assert (shown.verdict, shown.recipients) == (None, shown.envelope)
+    held = Settlement(again[broken].lease, 1, to="held", reason="x", states=shown.states)
+    assert await spool.settle(held)
+    dropped = (RecipientState.DROPPED,) * 2
+    assert await spool.drop(await loaded(spool, broken), dropped, reason="x", counts={})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spool import keys
 from spool.records import Settlement
-from spool.states import Place, RecipientState
+from spool.states import IN_DOUBT, Place, RecipientState
 from spool.store import Spool
 from tests.servers import RedisServer
 from tests.store.messages import (
@@ -217,8 +217,8 @@ async def test_a_parked_message_wakes_by_the_servers_clock(spool: Spool):
 async def test_a_release_makes_doubt_a_new_attempt_and_forgets_failures(spool: Spool):
     claimed = await accepted_and_claimed(spool, recipients=4)
     states = tuple(RecipientState(letter) for letter in "uSuR")
-    await spool.settle(Settlement(claimed.lease, to="held", states=states, failures=3, reason="in doubt"))
-    assert await numbers(spool.redis, keys.REASONS) == {"held:in doubt": 1}
+    await spool.settle(Settlement(claimed.lease, to="held", states=states, failures=3, reason=IN_DOUBT))
+    assert await numbers(spool.redis, keys.REASONS) == {f"held:{IN_DOUBT}": 1}
     assert await spool.release([claimed.lease.message_id]) == [True]
     assert await spool.release([claimed.lease.message_id]) == [False]
     loaded = await spool.load(claimed.lease.message_id)

@@ -18,9 +18,11 @@ from spool import keys, operator
 from spool.records import Message, Settlement
 from spool.sending_quota import Pause, RouteLimits, Seat
 from spool.states import (
+    AWAITS_EVENT,
     HELD_BY_OPERATOR,
     IN_DOUBT,
     IN_LANE,
+    NO_ROUTE,
     PAUSED_DOMAIN,
     Place,
     RecipientState,
@@ -287,6 +289,30 @@ async def test_a_release_sends_again_what_was_held_for_its_doubt_and_only_that(s
     assert all(one.is_done for one in await act_on_ids(spool, "release", [doubt, own], WHO))
     assert "".join((await loaded(spool, doubt)).states) == "Sww"
     assert (await loaded(spool, own)).states == STATES
+
+
+@pytest.mark.parametrize(
+    ("to", "reason", "after"),
+    [
+        ("held", IN_DOUBT, "Sww"),
+        ("parked", AWAITS_EVENT, "Sww"),
+        ("held", NO_ROUTE, "Suw"),
+        ("parked", awaits_function("ask"), "Suw"),
+        ("parked", "throttled", "Suw"),
+    ],
+)
+async def test_a_release_for_another_reason_leaves_a_doubt_as_it_is(spool: Spool, to: str, reason: str, after: str):
+    message_id = await put(spool, to, reason=reason, recipients=3, states=STATES)
+    [said] = await act_on_ids(spool, "release", [message_id], WHO)
+    assert said.is_done
+    message = await loaded(spool, message_id)
+    assert (message.place, "".join(message.states), message.is_ask_wanted) == (Place.DUE, after, True)
+
+
+async def test_a_release_by_filter_leaves_a_doubt_as_it_is_where_that_was_not_the_reason(spool: Spool):
+    message_id = await put(spool, "held", reason=NO_ROUTE, recipients=3, states=STATES)
+    assert (await act_on_filter(spool, "release", Filter(reason=NO_ROUTE), Budget(), WHO)).messages == 1
+    assert (await loaded(spool, message_id)).states == STATES
 
 
 async def test_a_due_message_is_cancelled_by_way_of_a_hold(spool: Spool):

@@ -152,6 +152,15 @@ async def test_an_unreadable_entry_is_no_stumbling_block(spool, fields):
     assert await spool.redis.xlen(dead_letters_key("file")) == 1
 
 
+async def test_a_verdict_that_cannot_be_read_is_no_stumbling_block(spool):
+    message_id = await accept(spool)
+    await spool.redis.hset(keys.message_key(message_id), "v", b'{"decisions":[{"newer":1}]}')
+    await accept(spool)
+    destination = Collecting()
+    assert await Publisher(spool, {"file": destination}, NONE).publish("file") == 2
+    assert await spool.redis.xlen(dead_letters_key("file")) == 0
+
+
 async def test_an_index_that_the_message_does_not_have_is_no_stumbling_block(spool):
     message_id = await accept(spool, recipients=2)
     await spool.redis.xadd(keys.EVENTS, {"d": EventRecord("send", message_id, 1, (2,)).encode()})

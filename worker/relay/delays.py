@@ -2,7 +2,8 @@
 
 The message goes where it comes back first, and is looked at no later than the others need: a turn in a lane brings it
 back, and so does the time at which a function is asked again. Of several lanes it stands in one only: in that of an
-open route, and of these in the one served first. A message is held when nothing else is left.
+open route, of these in one that is not paused nor at the end of its part of the day, and of these in the one served
+first. A message is held when nothing else is left.
 """
 
 import dataclasses
@@ -15,6 +16,12 @@ from worker.work import Delay
 
 # Two lanes of different routes: the one in which it does not stand may be served meanwhile.
 _OTHER_LANE_SECONDS = 60.0
+# Of two lanes one is closed: it may open again while the turn in the other is still far. That is no reason to look
+# often where a million messages wait.
+_CLOSED_LANE_SECONDS = 600.0
+
+# An open route, an open lane, the place of the lane: False and lower come first.
+Rank = tuple[bool, bool, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +33,7 @@ class Wait:
     recipients: int = 0
 
 
-def merged(
-    waits: Sequence[Wait], seconds_of: Callable[[Delay], float], rank: Callable[[Seat], tuple[bool, int]]
-) -> Wait:
+def merged(waits: Sequence[Wait], seconds_of: Callable[[Delay], float], rank: Callable[[Seat], Rank]) -> Wait:
     """One of them, changed so that the others are not kept waiting. `seconds_of`: how long a parked one waits.
 
     `rank` is smaller for the seat that is served earlier.
@@ -47,13 +52,13 @@ def merged(
     return waits[0]
 
 
-def _in_lane(
-    lanes: Sequence[Wait], looks: Sequence[float], told: str, rank: Callable[[Seat], tuple[bool, int]]
-) -> Wait:
+def _in_lane(lanes: Sequence[Wait], looks: Sequence[float], told: str, rank: Callable[[Seat], Rank]) -> Wait:
     seats = [one.seat for one in lanes if one.seat is not None]
     seat = min(seats, key=rank)
     if len({one.route for one in seats}) > 1:
         looks = [*looks, _OTHER_LANE_SECONDS]
+    elif len({rank(one)[1] for one in seats}) > 1:
+        looks = [*looks, _CLOSED_LANE_SECONDS]
     looks = [*looks, *(one.delay.after_seconds for one in lanes if one.delay.after_seconds is not None)]
     delay = dataclasses.replace(lanes[0].delay, told=told, after_seconds=min(looks, default=None))
     in_it = (one.recipients for one in lanes if one.seat and (one.seat.route, one.seat.lane) == (seat.route, seat.lane))

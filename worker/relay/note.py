@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 from sending_events.records import EventRecord
 from spool.records import Attempt, Message, OutcomeName
 from spool.sending_quota import FactKind, RouteFact, RouteView
-from spool.states import ACCOUNT_TROUBLE, IDENTITY, IN_LANE, SES_UNAVAILABLE, UNKNOWN_ANSWER, Happening
+from spool.states import ACCOUNT_TROUBLE, IDENTITY, IN_LANE, RULES_SET, SES_UNAVAILABLE, UNKNOWN_ANSWER, Happening
 from worker.relay.batches import Condemned
 from worker.relay.outcomes import (
     Accepted,
@@ -128,13 +128,18 @@ _UNAVAILABLE: dict[Scope, Callable[[str], Delay]] = {
     "": lambda _: _of_the_route(SES_UNAVAILABLE),
     "account": lambda code: _of_the_route(f"{ACCOUNT_TROUBLE}: {code}"),
     "denied": lambda code: _of_the_route(f"{ACCOUNT_TROUBLE}: {code}"),
-    "identity": lambda _: Delay("parked", IDENTITY, told=IDENTITY),
-    "message": lambda code: Delay("parked", f"{UNKNOWN_ANSWER}: {code}", told=f"{UNKNOWN_ANSWER}: {code}"),
+    "identity": lambda _: _of_the_part(IDENTITY),
+    "message": lambda code: _of_the_part(f"{UNKNOWN_ANSWER}: {code}"),
+    "rule": lambda _: _of_the_part(RULES_SET),
 }
 
 
 def _of_the_route(reason: str) -> Delay:
     return Delay("parked", reason, told=reason, longest_seconds=_LONGEST_SECONDS)
+
+
+def _of_the_part(reason: str) -> Delay:
+    return Delay("parked", reason, told=reason, is_only_of_part=True)
 
 
 def own_delay(message: Message) -> Delay | None:
@@ -184,6 +189,7 @@ _KINDS: dict[Scope, FactKind] = {
     "denied": "denied",
     "identity": "refused",
     "message": "refused",
+    "rule": "refused",
 }
 
 

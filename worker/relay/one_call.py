@@ -18,7 +18,7 @@ from worker.relay.batches import Batch, judged, rewrites_headers
 from worker.relay.choice import has_turn_at
 from worker.relay.note import note, own_delay
 from worker.relay.outcomes import Outcome, Unavailable
-from worker.relay.passage import Passage, call_for, has_queue, may_rewrite, redirect_of
+from worker.relay.passage import Passage, blamed, call_for, has_queue, may_rewrite, redirect_of
 from worker.relay.ses import LeaseEnded
 from worker.relay.wire import Call
 from worker.tools import Tools
@@ -100,6 +100,7 @@ async def _tried(
             outcome = await _called(work, call, passage, tools)
             is_rewritten = rewrites_headers(work.message)  # once is all that can help, whatever else would be mended
             outcome = judged(outcome, call, lambda: not is_rewritten and may_rewrite(call, tools.settings))
+            outcome = blamed(outcome, passage)
             work = note(work, attempt, outcome, tools, addresses=len(call.recipients))
             tools.failpoints.reached("relay.after_call")
         except LeaseLost:

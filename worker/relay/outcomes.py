@@ -19,7 +19,7 @@ import orjson
 
 from worker.relay.refusals import meaning_of
 
-Scope = Literal["", "message", "account", "denied", "identity"]
+Scope = Literal["", "message", "account", "denied", "identity", "rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ class Unavailable:
     reason: str
     #: Whose matter it is. "": SES or the way to it is out of order. account: nothing of this account is sent until
     #: an operator acts. denied: the credentials may not send, perhaps only not as this sender. identity: this sender
-    #: is not verified. message: a code that nobody knows, so only this message waits for it.
+    #: is not verified. message: a code that nobody knows, so only this message waits for it. rule: what a rule says
+    #: of this part of the message, so only that waits.
     scope: Scope = ""
 
 
@@ -115,7 +116,7 @@ def of_code(code: str, reason: str) -> Rejected | Throttled | Unavailable:
             return Throttled(code, reason)
         case "daily quota":
             return Throttled(code, reason, is_daily=True)
-        case "account" | "denied" | "identity" | "message" as scope:
+        case "account" | "denied" | "identity" | "message" | "rule" as scope:
             return Unavailable(code, reason, scope)
         case "ses":
             return Unavailable(code, reason)

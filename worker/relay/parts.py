@@ -6,15 +6,17 @@ has still to decide about is in none.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from spool.records import Attempt, Message
+from spool.records import Message, OutcomeName
 from spool.states import RecipientState
 from spool.verdicts import Part, Verdict
 from worker.relay.batches import Batch, Condemned
 
 # All that is not said is said by the settings and by the message itself.
 _UNTOUCHED = Part(())
+# Outcomes from which batches.py concludes something; None = the call is open.
+_TELLING: frozenset[OutcomeName | None] = frozenset({None, "unknown", "rejected", "split"})
 
 
 def waiting_parts(message: Message) -> tuple[Part, ...]:
@@ -39,21 +41,31 @@ def undecided(message: Message) -> tuple[int, ...]:
     return tuple(index for index in message.verdict.undecided if message.states[index] is RecipientState.WAITING)
 
 
-def seen_by(message: Message, part: Part) -> Message:
-    """The message with the recipients of a part only, and what was tried for them; batches.py works on that."""
+def places_of(part: Part) -> Mapping[int, int]:
+    """Index in the message → place in the part. Made once for all batches of a part."""
+    return {index: place for place, index in enumerate(part.recipients)}
+
+
+def seen_by(message: Message, part: Part, places: Mapping[int, int] | None = None) -> Message:
+    """The message with the recipients of a part only, and what was refused of them; batches.py works on that.
+
+    A split that went beyond the part is left out: its bad recipient may be elsewhere. So is what batches.py does not
+    look at, for a large part has many such attempts.
+    """
     if len(part.recipients) == len(message.recipients):
         return message
-    places = {index: place for place, index in enumerate(part.recipients)}
-
-    def seen(attempt: Attempt) -> Attempt:
-        recipients = tuple(places[index] for index in attempt.recipients if index in places)
-        return dataclasses.replace(attempt, recipients=recipients)
-
+    inside = places_of(part) if places is None else places
+    telling = (one for one in message.attempts if one.outcome in _TELLING)
+    seen = ((one, tuple(inside[index] for index in one.recipients if index in inside)) for one in telling)
     return dataclasses.replace(
         message,
         recipients=tuple(message.recipients[index] for index in part.recipients),
         states=tuple(message.states[index] for index in part.recipients),
-        attempts=tuple(one for one in map(seen, message.attempts) if one.recipients),
+        attempts=tuple(
+            dataclasses.replace(one, recipients=recipients)
+            for one, recipients in seen
+            if recipients and (one.outcome != "split" or len(recipients) == len(one.recipients))
+        ),
     )
 
 

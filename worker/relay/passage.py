@@ -20,7 +20,9 @@ from worker.relay.choice import has_turn_at, seat_of
 from worker.relay.fence import is_allowed, redirected
 from worker.relay.hygiene import alias_of, cleaned
 from worker.relay.mime import MAX_TAGS, header_end, without_private_headers
-from worker.relay.parts import in_message, seen_by, waiting_parts
+from worker.relay.outcomes import MAX_REASON_CHARACTERS, Outcome, Unavailable
+from worker.relay.parts import in_message, places_of, seen_by, waiting_parts
+from worker.relay.refusals import RULES_SET, is_about_configuration_set
 from worker.relay.routes import Routes
 from worker.relay.ses import SesClient
 from worker.relay.wire import Call, own_header
@@ -44,6 +46,8 @@ class Passage:
     tags: Mapping[str, str]
     #: Waiting recipients that the fence keeps from the route.
     fenced: frozenset[int] = frozenset()
+    #: Of the part's recipients in it.
+    places: Mapping[int, int] = field(default_factory=dict, repr=False)
 
 
 def passage_of(
@@ -68,6 +72,7 @@ def passage_of(
         content=header_lines(part.headers) + public if part.headers else public,
         tags=_tags(tags, part.tags) if part.tags else tags,
         fenced=_fenced(message, part, settings),
+        places=places_of(part) if message.verdict else {},
     )
 
 
@@ -90,7 +95,7 @@ def next_step(message: Message, passage: Passage, routes: Routes) -> Batch | Con
     Nobody shares a batch with fenced ones.
     """
     part = passage.part
-    seen = seen_by(message, part)
+    seen = seen_by(message, part, passage.places or None)
     left_out = paused_recipients(seen, routes.paused_domains)
     at_most = routes.view(passage.seat.route).batch_limit(passage.seat.lane)
     if has_turn_at(message, passage.seat):
@@ -140,6 +145,15 @@ def call_for(message: Message, batch: Sequence[int], number: int, passage: Passa
         configuration_set=passage.configuration_set,
         header=own_header(BATCH_HEADER, tag),
     )
+
+
+def blamed(outcome: Outcome, passage: Passage) -> Outcome:
+    """A configuration set that a rule names and SES does not take is no trouble of the account: only the part waits."""
+    if not passage.part.configuration_set or not isinstance(outcome, Unavailable):
+        return outcome
+    if not is_about_configuration_set(outcome.code, outcome.reason):
+        return outcome
+    return Unavailable(RULES_SET, f"{outcome.code}: {outcome.reason}"[:MAX_REASON_CHARACTERS], "rule")
 
 
 def redirect_of(batch: Sequence[int], passage: Passage, settings: Settings) -> str:

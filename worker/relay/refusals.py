@@ -17,10 +17,11 @@ from typing import Literal
 
 #: address: perhaps one recipient of the batch; recipient: certainly an address. content, count: the whole message.
 #: rate, daily quota: later. account, denied, identity: an operator. ses: SES is out of order. message: nobody knows,
-#: only this message waits.
+#: only this message waits. rule: whoever wrote the rules.
 Kind = Literal[
-    "address", "recipient", "content", "count", "rate", "daily quota", "account", "denied", "identity", "ses", "message"
-]
+    "address", "recipient", "content", "count", "rate", "daily quota", "account", "denied", "identity", "ses",
+    "message", "rule",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ _SUSPENDED = "AWS suspended this account; its owner has a message from AWS that 
 _PAUSED_BY_OWNER = "the account's owner paused sending (UpdateAccountSendingEnabled, or a full pause in the console)"
 _NO_SET = "the SES configuration set of this route does not exist; check ses_configuration_set"
 _SET_PAUSED = "sending is paused for the SES configuration set of this route (UpdateConfigurationSetSendingEnabled)"
+_RULES_SET = "SES does not take the configuration set that a rule names; check CONFIGURATION_SET in the rules"
 _KEY_UNKNOWN = "AWS does not know the access key; check the credentials of this route"
 _KEY_WRONG = "the secret key does not fit the access key; check the credentials of this route"
 _KEY_EXPIRED = "the temporary credentials have expired and were not renewed; check the role or profile of this route"
@@ -48,6 +50,9 @@ _LIMIT = "a limit of the SES account is exceeded that is not the sending rate"
 _NOT_VERIFIED = "SES does not know the sender as a verified identity of this account and region"
 _MAIL_FROM = "the custom MAIL FROM domain of the sender's identity has no MX record that SES accepts"
 _FOREIGN = "this is no answer to a send; check what stands between the workers and SES"
+
+#: Ours: the configuration set that SES does not take is not that of the route. SES's own code and text follow in words.
+RULES_SET = "RuleConfigurationSet"
 
 # Beginning of SES's text → its meaning, whatever the code is; tried for the codes of _SPEAKING only.
 TEXTS: dict[str, Meaning] = {
@@ -122,6 +127,7 @@ CODES: dict[str, Meaning] = {
     "NotFoundException": Meaning("account", _NO_SET),
     "LimitExceeded": Meaning("account", _LIMIT),
     "LimitExceededException": Meaning("account", _LIMIT),
+    RULES_SET: Meaning("rule", _RULES_SET),
     "NoCredentials": Meaning("account", _KEY_MISSING),  # ours: there was nothing to sign with
     "MissingAuthenticationToken": Meaning("account", _KEY_MISSING),
     "MissingAuthenticationTokenException": Meaning("account", _KEY_MISSING),
@@ -203,6 +209,11 @@ def meaning_of(code: str, text: str) -> Meaning:
 def words_of(code: str, text: str) -> str:
     """What the operator is told about a refusal: our words, else SES's own."""
     return meaning_of(code, text).words or text or code
+
+
+def is_about_configuration_set(code: str, text: str) -> bool:
+    """Whether the configuration set of the call does not exist, or its sending is paused."""
+    return meaning_of(code, text).words in {_NO_SET, _SET_PAUSED}
 
 
 def named_addresses(text: str, *, is_cut: bool) -> frozenset[str]:

@@ -10,7 +10,8 @@ Theory of operation
    message: always before anything else is sent for this message, and before waiting for a slot or for tokens.
 4. An intent that the route denies is not written, and the message goes to its lane; the gate brings it back.
 5. After Throttled or Unavailable the rest of the message waits as well, but for parts that take another route: SES
-   said it about the account. Where parts wait for different things the message makes one move (delays.py).
+   said it about the account. What it said about sender, bytes or configuration set is said of that part alone, and so
+   is what fails here. Where parts wait for different things the message makes one move (delays.py).
 6. A crash between intent and outcome leaves an attempt without outcome; the next holder's load step settles it.
 Invariant: at most one batch of a message is in doubt for each lost call, and no recipient is in two batches at once.
 """
@@ -19,7 +20,9 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
+from config.errors import TryLater
 from sending_events.records import EventRecord
+from spool.content import ContentUnavailable
 from spool.sending_quota import Seat
 from spool.states import NO_ROUTE, PAUSED_DOMAIN, Happening, RecipientState
 from spool.verdicts import Part
@@ -40,6 +43,7 @@ from worker.work import Continue, Delay, LeaseLost, StepFailed, Stop, Work, age_
 _PAUSE_LOOK_SECONDS = 6 * 3600.0
 # After the end of a pause: each gate has noticed it, and not all of them come at the same moment.
 _PAUSE_END_SECONDS = 1.0
+_NO_ROUTE = Delay("held", NO_ROUTE, is_only_of_part=True)
 _CAPTURED = "captured by relay.fence"
 _SHOWN_LANE = 32
 
@@ -49,18 +53,22 @@ async def relay(work: Work, tools: Tools) -> Continue | Stop:
     if work.delay is not None or RecipientState.WAITING not in work.message.states:
         return Continue(work)  # in the first case it is given back
     waits: list[Wait] = []
+    failure: BaseException | None = None
     for part in waiting_parts(work.message):
         work = dataclasses.replace(work, delay=None)
         try:
             work = await _part_relayed(work, part, waits, tools)
-        except (LeaseLost, StepFailed):
-            raise
-        except Exception as error:  # what the parts before have learnt must not be forgotten
-            raise StepFailed(work) from error
+        except StepFailed as failed:
+            if failed.__cause__ is None or isinstance(failed.__cause__, TryLater):
+                raise  # what is away is away for the others as well
+            work, failure = failed.work, failure or failed.__cause__
+            continue
         if work.delay is not None:
             waits.append(Wait(work.delay, work.seat, _waiting_of(work, part)))
             if work.delay.to == "due":
                 break
+    if failure is not None:
+        raise StepFailed(work) from failure
     if not waits:
         return Continue(work)
     wait = merged(waits, lambda delay: parked_seconds(work, delay, tools), lambda seat: _rank(seat, tools))
@@ -70,11 +78,27 @@ async def relay(work: Work, tools: Tools) -> Continue | Stop:
 
 
 async def _part_relayed(work: Work, part: Part, waits: Sequence[Wait], tools: Tools) -> Work:
-    """The work after what can be sent now of one part; its delay says why the rest of it waits."""
+    """The work after what can be sent now of one part; its delay says why the rest of it waits.
+
+    Raises LeaseLost, StepFailed.
+    """
+    try:
+        return await _relayed(work, part, waits, tools)
+    except (LeaseLost, StepFailed):
+        raise
+    except ContentUnavailable as error:
+        tools.log.warning("message.failed", step="relay", error=error.detail, is_temporary=True)
+        missing = Delay("parked", error.reason, is_only_of_part=True)
+        return dataclasses.replace(work, seat=None, delay=missing)
+    except Exception as error:  # what the parts before have learnt must not be forgotten
+        raise StepFailed(work) from error
+
+
+async def _relayed(work: Work, part: Part, waits: Sequence[Wait], tools: Tools) -> Work:
     content = await _content_of(work, part, tools)
     passage = passage_of(work.message, content, tools.settings, tools.routes, part)
     if passage is None:
-        return work.delayed(Delay("held", NO_ROUTE))
+        return dataclasses.replace(work, seat=None, delay=_NO_ROUTE)
     work = dataclasses.replace(work, seat=passage.seat)
     if before := _same_wait(waits, passage.seat):
         return work.delayed(dataclasses.replace(before, told=""))
@@ -109,7 +133,7 @@ async def _content_of(work: Work, part: Part, tools: Tools) -> bytes:
 def _same_wait(waits: Sequence[Wait], seat: Seat) -> Delay | None:
     """Why a part with this seat waits as well, by what parts before it met."""
     for wait in waits:
-        if wait.seat is None or wait.seat.route != seat.route or wait.delay.reason == PAUSED_DOMAIN:
+        if wait.seat is None or wait.seat.route != seat.route or wait.delay.is_only_of_part:
             continue
         is_turn_only = wait.delay.to == "lane" and not wait.delay.told
         if not is_turn_only or wait.seat.lane == seat.lane:
@@ -117,9 +141,10 @@ def _same_wait(waits: Sequence[Wait], seat: Seat) -> Delay | None:
     return None
 
 
-def _rank(seat: Seat, tools: Tools) -> tuple[bool, int]:
-    """An open route first, then the lanes in their order."""
-    return not tools.routes.is_open(seat.route), list(tools.settings.lanes.shares).index(seat.lane)
+def _rank(seat: Seat, tools: Tools) -> tuple[bool, bool, int]:
+    """An open route first, of its lanes an open one, then the lanes in their order."""
+    routes, shares = tools.routes, list(tools.settings.lanes.shares)
+    return not routes.is_open(seat.route), not routes.is_lane_open(seat), shares.index(seat.lane)
 
 
 def parked_seconds(work: Work, delay: Delay, tools: Tools) -> float:
@@ -199,4 +224,4 @@ def _until_resumed(work: Work, part: Part, tools: Tools) -> Delay:
     if tools.settings.relay.expire_while_paused:
         left_seconds = tools.settings.relay.max_age_seconds - age_seconds(work, tools)
         after_seconds = min(after_seconds, max(0.5, left_seconds + 0.5))
-    return Delay("parked", PAUSED_DOMAIN, after_seconds=after_seconds)
+    return Delay("parked", PAUSED_DOMAIN, after_seconds=after_seconds, is_only_of_part=True)

@@ -14,13 +14,13 @@ from contextlib import AsyncExitStack
 
 from config.settings import RouteSettings, Settings
 from spool.assembly import limits_of
-from spool.sending_quota import Gate, Pause, RouteLimits, RouteView
+from spool.sending_quota import Gate, Pause, RouteLimits, RouteView, Seat
 from worker.relay.ses import SesClient
 
 # What closed a moment ago may open again with the next probe or the next minute; only later mail is worth moving.
 _CLOSED_MS = 2000
 _EVERYTHING, _ROUTE_SCOPE = "all", "route:"
-_DOMAIN_SCOPE = "domain:"
+_LANE_SCOPE, _USER_SCOPE, _DOMAIN_SCOPE = "lane:", "user:", "domain:"
 
 
 class Routes:
@@ -39,6 +39,8 @@ class Routes:
         #: Routes that are closed → since when, server's ms.
         self._closed_since: dict[str, int] = {}
         self._paused: frozenset[str] = frozenset()
+        #: Scopes of lanes and senders.
+        self._paused_seats: frozenset[str] = frozenset()
         self._stack = AsyncExitStack()
         #: Recipient domain → when its pause ends, server's ms; 0 = it is taken back by the operator.
         self.domain_pauses: Mapping[str, int] = {}
@@ -85,6 +87,13 @@ class Routes:
         view = self._views[name]
         return view.taken_at_ms - self._closed_since.get(name, view.taken_at_ms) <= _CLOSED_MS
 
+    def is_lane_open(self, seat: Seat) -> bool:
+        """Whether this lane of the route is neither paused for the sender nor at the end of its part of the day."""
+        if not self._paused_seats.isdisjoint({_LANE_SCOPE + seat.lane, _USER_SCOPE + seat.sender}):
+            return False
+        view, shares = self._views[seat.route], dict(self._limits[seat.route].lanes)
+        return view.sent_last_24_hours < view.daily_limit * shares.get(seat.lane, 100) / 100
+
     def is_well(self, name: str) -> bool:
         """Whether mail of another route may be moved there: not closed, and the daily quota lasts for who waits."""
         view = self._views[name]
@@ -116,6 +125,7 @@ class Routes:
         scopes = {pause.scope: pause for pause in gate.pauses}
         pauses = {name: _pauses_of(name, scopes) for name in self._settings}
         self._paused = frozenset(name for name, found in pauses.items() if found)
+        self._paused_seats = frozenset(scope for scope in scopes if scope.startswith((_LANE_SCOPE, _USER_SCOPE)))
         for name, view in self._views.items():
             since_ms = _closed_since_ms(view, pauses[name])
             if since_ms is None:

@@ -56,7 +56,8 @@ def with_call(verdict: Verdict, call: FunctionCall) -> Verdict:
 
 def fallen_back(verdict: Verdict, call: FunctionCall, envelope_recipients: int) -> Verdict:
     """Nobody answered in time: the fallback decides about all recipients of the call."""
-    why = f"fallback: the function failed, tries: {call.tries}"
+    failed = f"the function failed, tries: {call.tries}"
+    why = f"fallback: {failed if call.tries else 'the function had no place for it in time'}"
     fates = Fates(((fallback_of(call), call.recipients, f"{why} ({call.error})" if call.error else why),))
     return answered(verdict, dataclasses.replace(call, state="failed"), fates, envelope_recipients)
 
@@ -107,31 +108,6 @@ def merged(parts: Iterable[Part]) -> tuple[Part, ...]:
         else:
             found.append(part)
     return tuple(found)
-
-
-def limited_to(verdict: Verdict, waiting: Collection[int]) -> Verdict:
-    """Only what it says about these recipients: the others were sent before there were rules."""
-
-    def kept(recipients: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(index for index in recipients if index in waiting)
-
-    def of_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
-        found = (dataclasses.replace(part, recipients=kept(part.recipients)) for part in parts)
-        return tuple(part for part in found if part.recipients)
-
-    decisions = (dataclasses.replace(one, recipients=kept(one.recipients)) for one in verdict.decisions)
-    applied = (dataclasses.replace(one, recipients=kept(one.recipients)) for one in verdict.applied)
-    calls = (
-        dataclasses.replace(one, recipients=kept(one.recipients), parts=of_parts(one.parts)) for one in verdict.calls
-    )
-    return dataclasses.replace(
-        verdict,
-        decisions=tuple(one for one in decisions if one.recipients),
-        applied=tuple(one for one in applied if one.recipients),
-        parts=of_parts(verdict.parts),
-        calls=tuple(one for one in calls if one.recipients),
-        replaced={index: address for index, address in verdict.replaced.items() if index in waiting},
-    )
 
 
 def _parts(templates: Iterable[Part], actions: Mapping[int, DecidedAction]) -> list[Part]:

@@ -31,7 +31,8 @@ from worker.rules.records import Function, RuleSet, RunLambda
 from worker.rules.ways import Way
 
 _NO_RULE = Reason("", "no rule matches")
-_TWICE = "REPLACE_RECIPIENT: the same address gets this mail already"
+#: Why a recipient is dropped who shares the address of another.
+TWICE = "REPLACE_RECIPIENT: the same address gets this mail already"
 
 
 def first_verdict(rule_set: RuleSet, facts: Facts, message: Message, settings: Settings) -> Verdict:
@@ -139,7 +140,7 @@ class _Draft:
             for index in sorted(indexes, key=self._turn):
                 self.replaced[index] = first
                 if first.lower() in taken:
-                    reason = Reason(outcome.replaced_by_rule, _TWICE)
+                    reason = Reason(outcome.replaced_by_rule, TWICE)
                     self.decisions.setdefault(("DROP", reason, ""), []).append(index)
                     continue
                 taken.add(first.lower())

@@ -2,7 +2,7 @@
 
 Theory of operation
 1. What does not depend on the recipient is settled once: for each direction the rules that fit its senders, as the bits
-   of one number. Header Sender is looked at first, From for the rules that Sender does not fit; inbound From counts only
+   of one number. Header Sender is looked at first, From for the rules that Sender does not fit; for inbound mail only
    when Sender fits no sender pattern of any inbound rule. Without an address in either, the envelope sender stands in.
 2. What depends on the recipient is a few look-ups: by its address, and once for each domain.
 3. Recipients with the same hits among the same rules share everything that follows, so a message to 10,000 recipients

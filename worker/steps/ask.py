@@ -50,10 +50,16 @@ Answer = TypeVar("Answer")
 async def ask(work: Work, call: FunctionCall, rule_set: RuleSet, tools: Tools) -> Work:
     """The work after one try, if it is time for one. Raises LeaseLost, StepFailed."""
     now_ms = tools.now_ms()
-    if call.next_at_ms > now_ms:
+    is_overdue = not call.tries and age_seconds(work, tools) > tools.settings.relay.max_age_seconds
+    if call.next_at_ms > now_ms and not is_overdue:
         return work
     function = function_of(call, rule_set)
-    if wait_seconds := tools.places.seconds_until_free(call.rule, function.concurrency):
+    wait_seconds = tools.places.seconds_until_free(
+        call.rule, function.concurrency, work.message.message_id, has_waited=bool(call.next_at_ms)
+    )
+    if wait_seconds and is_overdue:
+        return given_up(work, call, tools)
+    if wait_seconds:
         return _with(work, tries.invited(call, now_ms + int(wait_seconds * 1000)))
     async with tools.places.place(call.rule, function.concurrency):
         if tools.stopping.is_set() or time.monotonic() + function.timeout_seconds + _MARGIN_SECONDS > work.deadline:
@@ -168,6 +174,11 @@ def _failed(work: Work, call: FunctionCall, error: InvocationFailed, tools: Tool
     tools.log.warning("function.failed", rule=call.rule, tries=call.tries, error=error.detail or error.reason)
     if call.state == "waits":
         return _with(work, call)
+    return given_up(work, call, tools)
+
+
+def given_up(work: Work, call: FunctionCall, tools: Tools) -> Work:
+    """The work when the fallback of a call decides."""
     tools.log.warning("function.given_up", rule=call.rule, tries=call.tries, error=call.error)
     tools.tally.count(f"function_fallbacks:{call.rule}")
     return work.learnt(work.message.judged(fallen_back(_verdict(work), call, len(work.message.envelope))))

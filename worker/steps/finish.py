@@ -65,7 +65,8 @@ def _with_function(work: Work, until_asked: Delay | None, tools: Tools) -> Work:
     if work.delay is None:
         return work.delayed(until_asked)
     waits = [Wait(work.delay, work.seat, work.queued or 0), Wait(until_asked)]
-    return work.delayed(merged(waits, lambda delay: parked_seconds(work, delay, tools), lambda _: (False, 0)).delay)
+    wait = merged(waits, lambda delay: parked_seconds(work, delay, tools), lambda _: (False, False, 0))
+    return work.delayed(wait.delay)
 
 
 async def _put_back(work: Work, _: Delay, tools: Tools) -> Stop:

@@ -7,9 +7,10 @@ Theory of operation
 2. Before a sync function is asked the try is written down (ask.py); its answer, or after its timeout the fallback,
    decides about its recipients. Until then nobody sends to them. The others of the message wait for no function: before
    its first try they are relayed (rest.py asks after that), and while it has to wait for its next try as well.
-3. Async functions run beside the relay (beside.py). They decide nothing.
+3. Async functions run beside the relay (beside.py), after a write of their own. They decide nothing.
 4. After an operator let the message go on, its functions are asked before their time.
-5. Nobody expires while a function has to decide: when the message is too old, the fallback decides.
+5. Nobody expires while a function has to decide: when the message is too old, the fallback decides. Where nobody was
+   asked yet it does so only when the function has no place for it (ask.py).
 Bounces are never judged: a rule that drops or bounces them would make failures invisible.
 Invariant: what was sent, dropped or bounced was so by a verdict that the spool has.
 """
@@ -20,14 +21,14 @@ from sending_events.records import EventRecord
 from spool.states import Happening, RecipientState
 from spool.verdicts import Decision, Direction, FunctionCall, Verdict
 from worker.relay.parts import waiting_parts
-from worker.rules.answers import fallen_back, limited_to, with_call
+from worker.rules.answers import with_call
 from worker.rules.choice import first_verdict
 from worker.rules.directions import local_domains
 from worker.rules.facts import Facts
 from worker.rules.records import RuleSet
 from worker.steps import tries
 from worker.steps.aside import start_aside
-from worker.steps.ask import ask
+from worker.steps.ask import ask, given_up
 from worker.steps.off_loop import computed, is_large
 from worker.tools import Tools
 from worker.work import Continue, LeaseLost, StepFailed, Stop, Work, age_seconds
@@ -50,7 +51,7 @@ async def judge(work: Work, tools: Tools) -> Continue | Stop:
         return Continue(work)
     if work.message.is_ask_wanted:
         work = _each_call(work, lambda call: tries.hastened(call, tools.now_ms()))
-    work = start_aside(_overdue_decided(work, tools), rule_set, tools)
+    work = await start_aside(_overdue_decided(work, tools), rule_set, tools)
     if waiting_parts(work.message) and any(
         call.next_at_ms == 0 for call in tries.waiting(work.message.verdict, "sync")
     ):
@@ -108,8 +109,6 @@ def _is_new(work: Work, rule_set: RuleSet) -> bool:
 def _judged(work: Work, rule_set: RuleSet, tools: Tools) -> Work:
     message = work.message
     verdict = first_verdict(rule_set, Facts(message, work.content), message, tools.settings)
-    if any(state is not _WAITING for state in message.states):
-        verdict = limited_to(verdict, frozenset(message.indexes(_WAITING)))
     return decided(work.learnt(message.judged(verdict)), None, tools)
 
 
@@ -120,10 +119,7 @@ def _overdue_decided(work: Work, tools: Tools) -> Work:
     for call in tries.waiting(work.message.verdict, "sync"):
         before = work.message.verdict
         if call.tries and before is not None:
-            tools.log.warning("function.given_up", rule=call.rule, tries=call.tries, error=call.error)
-            tools.tally.count(f"function_fallbacks:{call.rule}")
-            verdict = fallen_back(before, call, len(work.message.envelope))
-            work = decided(work.learnt(work.message.judged(verdict)), before, tools)
+            work = decided(given_up(work, call, tools), before, tools)
     return work
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from spool.content import ContentUnavailable
 from spool.records import Attempt
-from spool.states import RecipientState
+from spool.states import UNREADABLE_VERDICT, RecipientState
 from worker.relay.note import note, outcome_of
 from worker.relay.outcomes import Accepted, Outcome, Unknown
 from worker.steps import tries
@@ -23,7 +23,11 @@ NOT_RECORDED = Unknown("NotRecorded", "the worker ended, or a step failed, befor
 
 
 async def load(work: Work, tools: Tools) -> Continue | Stop:
-    """Raises ContentUnavailable when the content is needed and cannot be had, and StoreUnavailable."""
+    """Raises ContentUnavailable when the content is needed and cannot be had, StoreUnavailable, and LeaseLost."""
+    if work.message.is_verdict_unreadable:  # nobody can say to whom it may go
+        await write(work.learnt(work.message, held_messages=1), tools, to="held", reason=UNREADABLE_VERDICT)
+        tools.log.error("message.held", reason=UNREADABLE_VERDICT)
+        return Stop("held")
     left_behind = _left_behind(work)
     for attempt, outcome in left_behind:
         work = note(work, attempt, outcome, tools)

@@ -5,7 +5,7 @@ Theory of operation
 2. After a failed try of a sync call the next one follows after 5 s, then after twice as long each time, at most 5 min.
    The last one is made when the rule's timeout ends, counted from the first; when that fails the fallback decides.
    A timeout of 0 means one try. The message's own end of life ends the timeout early.
-3. An async call is tried three times, not counting those that ended with their worker.
+3. An async call is tried three times, not counting those that ended with their worker, or before it was made.
 4. An operator who lets the message go on has its calls made at once. Whatever else brings it back early, its turn in a
    lane or the end of a pause, makes no call before its time.
 """
@@ -19,6 +19,8 @@ from worker.relay.retry import Backoff
 MAX_ASYNC_TRIES = 3
 _DISTANCES = Backoff(first_seconds=5.0, max_seconds=300.0)
 _JITTER = 0.2
+# The distance of what is not counted is that of the fourth try, about 40 s.
+_PATIENT = 4
 _NOBODY_KNOWS = "nobody knows how it ended"
 
 
@@ -58,6 +60,11 @@ def failed_async(call: FunctionCall, error: str, now_ms: int, chance: float) -> 
     if call.tries >= MAX_ASYNC_TRIES:
         return dataclasses.replace(call, state="failed", error=error)
     return dataclasses.replace(call, error=error, next_at_ms=now_ms + _distance_ms(call.tries, chance))
+
+
+def not_made(call: FunctionCall, now_ms: int, chance: float) -> FunctionCall:
+    """The async call when what it needs of ours was away: its function was not asked, and that was no try."""
+    return dataclasses.replace(call, tries=max(0, call.tries - 1), next_at_ms=now_ms + _distance_ms(_PATIENT, chance))
 
 
 def left_running(call: FunctionCall, until_ms: int) -> FunctionCall:

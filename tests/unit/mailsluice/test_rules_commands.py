@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,14 @@ def test_only_rules_that_use_archive_are_told_that_there_is_none(folder, capsys)
     (folder / "rules.toml").write_text('[[rule]]\nname = "a"\naction = { type = "DROP" }\n')
     assert rules_checking.run(settings_of(folder), None) == 0
     assert "ARCHIVE" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("unknown", "is_noted"), [("confirm", True), ("resend", False), ("auto", False)])
+def test_a_set_whose_events_nobody_reads_is_noted_where_they_confirm_calls(unknown, is_noted, folder, capsys):
+    own = '[[rule]]\nname = "own"\naction = { type = "CONFIGURATION_SET", name = "own-set" }\n'
+    (folder / "rules.toml").write_text(own)
+    assert rules_checking.run(settings_of(folder, relay={"unknown": unknown}), None) == 0
+    assert ('note: CONFIGURATION_SET ("own"): SES\'s events' in capsys.readouterr().out) is is_noted
 
 
 def test_every_mistake_of_another_file_is_printed(folder, capsys):
@@ -223,9 +232,44 @@ def test_a_message_that_is_not_there_is_told(folder):
 
 
 def test_nothing_reaches_the_terminal_as_it_came(folder, capsys):
-    said = tried(folder, capsys, "\x1b[31mx@third.example", as_json=False)
+    with pytest.raises(Refused, match=r'--to "\\x1b\[31mx@third.example" is no address'):
+        tried(folder, capsys, "\x1b[31mx@third.example")
+    said = "\n".join(rules_testing.told({"version": "", "recipients": [], "calls": [{**CALL, "answer": "\x1b[31m"}]}))
     assert "\x1b" not in said
-    assert "\\x1b[31mx@third.example" in said
+    assert "answer   \\x1b[31m" in said
+
+
+CALL = {"function": "f", "was_called": True, "rule": "a", "mode": "async", "recipients": [BOB], "error": ""}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--to", "not an address"), '--to "not an address" is no address; allowed: one address'),
+        (("--to", "bob@[192.0.2.1]"), '--to "bob@[192.0.2.1]" is no address; allowed: one address'),
+        (("--from", "nobody"), '--from "nobody" is no address; allowed: one address'),
+        (("--source-ip", "foo"), '--source-ip "foo" is no IP address; allowed: one such as 192.0.2.1'),
+    ],
+)
+def test_what_is_no_address_is_refused(options, said, folder):
+    some = ("--from", "app@example.com", "--to", BOB, *options)
+    tested = mailsluice("rules", "test", "mail.eml", *some, "--rules", "rules.toml", cwd=folder)
+    assert (tested.returncode, tested.stdout) == (2, "")
+    assert said in tested.stderr
+    assert "Traceback" not in tested.stderr
+
+
+def test_a_message_of_short_lines_takes_few_times_its_size(folder, capsys):
+    lines = b"From: app@example.com\n\n" + b"a\n" * 1_000_000
+    (folder / "short.eml").write_bytes(lines)
+    tracemalloc.start()
+    try:
+        trial = Trial(folder / "short.eml", "", (BOB,))
+        rules_testing.run(settings_of(folder), trial, None, is_invoking=False, as_json=True)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8 * len(lines)
 
 
 def test_the_command_line_takes_it_all(folder):

@@ -66,7 +66,7 @@ def test_a_message_that_was_given_up_still_tells_whom_a_rule_had_dropped():
 
 def test_a_function_that_is_waited_for_is_told_with_its_try_its_time_and_its_error():
     verdict = Verdict("v", (Decision("DEFAULT", (1, 2)),), parts=(Part((1, 2)),), calls=(CALL,))
-    message = judged(verdict, reason="waits for a function")
+    message = judged(verdict, reason="waits for a function: slow")
     words = (
         "waits for function file:/rules/disclaimer.py:handler, try 3, next at 2023-11-14 22:13:30 UTC (in 10 s), "
         "last error: the function raised ValueError"

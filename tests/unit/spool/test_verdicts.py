@@ -3,6 +3,7 @@
 import dataclasses
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,48 @@ def test_what_a_verdict_does_not_say_takes_no_room():
         "version": "abc",
         "parts": [{"recipients": [0, 1]}],
     }
+
+
+def test_what_a_newer_version_wrote_beside_it_is_passed_over():
+    part, call = {"recipients": [0], "newer": {}}, {"rule": "r", "function": "f", "mode": "sync", "invocation_id": "0"}
+    written = {
+        "version": "1",
+        "newer": 1,
+        "decisions": [{"action": "DROP", "recipients": [1], "newer": 1}],
+        "applied": [{"rule": "r", "recipients": [0], "because": "b", "actions": "a", "newer": 1}],
+        "parts": [part],
+        "calls": [{**call, "recipients": [0], "parts": [part], "newer": [1]}],
+    }
+    assert Verdict.decode(orjson.dumps(written)) == Verdict(
+        "1",
+        decisions=(Decision("DROP", (1,)),),
+        applied=(Applied("r", (0,), "b", "a"),),
+        parts=(Part((0,)),),
+        calls=(FunctionCall("r", "f", "sync", "0", (0,), (Part((0,)),)),),
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"x", b"[]", b"7", b"null", b'{"decisions":[]}', b'{"version":"1","decisions":[{}]}',
+        b'{"version":"1","parts":7}', b'{"version":"1","replaced":{"x":"a"}}', b'{"version":"1","added":[7]}',
+        b'{"version":"1","calls":[null]}',
+    ],
+)  # fmt: skip
+def test_a_verdict_that_cannot_be_read_leaves_the_message_with_its_envelope(raw):
+    new = NewMessage("0000-a", "app@example.com", ("r0@example.net", "r1@example.net"), b"x")
+    fields = {b"m": static_part(new, ""), b"at": b"1", b"p": b"due", b"r": b"wSw"}
+    message = message_of("0000-a", {**fields, b"v": raw})
+    assert message.is_verdict_unreadable
+    assert (message.verdict, message.recipients) == (None, ("r0@example.net", "r1@example.net", ""))
+    assert "".join(message.states) == "wSw"
+    assert not message_of("0000-a", {**fields, b"r": b"wS"}).is_verdict_unreadable
+
+
+def test_the_decisions_about_all_are_those_about_each():
+    verdict = Verdict("1", decisions=(Decision("DROP", (3, 0)), Decision("BOUNCE", (1, 0))))
+    assert verdict.decided == {index: verdict.decision_of(index) for index in (0, 1, 3)}
 
 
 def test_added_recipients_follow_and_replaced_ones_keep_their_index():

@@ -3,10 +3,10 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spool.verdicts import Decision, FunctionCall, Part, Verdict
+from spool.verdicts import FunctionCall, Part, Verdict
 from tests.unit.worker.stand import Rules, message, rule, stand
 from worker.functions.answer import Fates
-from worker.rules.answers import answered, direction_of, fallen_back, function_of, limited_to, merged
+from worker.rules.answers import answered, direction_of, fallen_back, function_of, merged
 from worker.rules.records import Decide, Function, RunLambda
 
 PARTS = (Part((0, 1), lane="bulk"), Part((2, 3), headers=(("X-Team", "a"),)))
@@ -48,6 +48,8 @@ def test_the_fallback_decides_about_everybody_and_says_why():
     assert (decision.action, decision.text, decision.recipients) == ("BOUNCE", "no", (0, 1, 2, 3))
     assert decision.because == "fallback: the function failed, tries: 2 (it raised)"
     assert (found.parts, found.calls[0].state) == ((), "failed")
+    never_asked = fallen_back(VERDICT, dataclasses.replace(CALL, tries=0), 4)
+    assert never_asked.decisions[0].because == "fallback: the function had no place for it in time"
 
 
 def test_parts_that_differ_in_nothing_but_recipients_become_one():
@@ -69,16 +71,6 @@ def test_the_direction_of_a_call_is_that_of_its_recipients_as_the_rules_saw_them
     of = message(4).judged(Verdict("v", replaced={0: "x@example.org"}))
     assert direction_of(dataclasses.replace(CALL, parts=()), of, settings) == "INBOUND"
     assert direction_of(CALL, of, settings) == "OUTBOUND"
-
-
-def test_a_verdict_for_the_rest_of_a_message_says_nothing_about_who_was_sent_to():
-    verdict = dataclasses.replace(
-        VERDICT, decisions=(Decision("DROP", (4,), "r"), Decision("DEFAULT", (0,))), parts=(Part((0,)), Part((4,)))
-    )
-    found = limited_to(verdict, {0, 1})
-    assert [one.recipients for one in found.decisions] == [(0,)]
-    assert found.parts == (Part((0,)),)
-    assert (found.calls[0].recipients, found.calls[0].parts) == ((0, 1), (Part((0, 1), lane="bulk"),))
 
 
 @given(st.lists(st.sampled_from([DEFAULT, DROP, JUNK, Decide("BOUNCE", "x")]), min_size=4, max_size=4))

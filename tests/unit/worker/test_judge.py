@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import json
 from collections import Counter
 
@@ -10,9 +11,10 @@ from structlog.testing import capture_logs
 
 from config.failpoints import Failpoint, Failpoints
 from sending_events.records import EventRecord
+from spool.content import ContentUnavailable
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import Denied
-from spool.states import IN_LANE, RecipientState, awaits_function
+from spool.states import IN_LANE, Happening, RecipientState, awaits_function
 from spool.verdicts import Decision, FunctionCall, Part, Verdict
 from tests.unit.worker.stand import (
     NOW_MS,
@@ -29,8 +31,9 @@ from worker.functions.failures import InvocationFailed
 from worker.relay.outcomes import Accepted
 from worker.relay.relay import relay
 from worker.rules.choice import invocation_id_of
-from worker.rules.records import AddHeader, Decide, Function, RunLambda, Tee, UseLane
+from worker.rules.records import AddHeader, Decide, Function, ReplaceRecipient, RunLambda, Tee, UseLane
 from worker.steps.finish import finish
+from worker.steps.function_places import FunctionPlaces
 from worker.steps.judge import judge
 from worker.steps.load import load
 from worker.steps.rest import ask_rest
@@ -38,7 +41,7 @@ from worker.steps.tell import tell
 from worker.work import LeaseLost, StepFailed
 
 WAITING, SENT, DROPPED = RecipientState.WAITING, RecipientState.SENT, RecipientState.DROPPED
-REJECTED = RecipientState.REJECTED
+REJECTED, UNKNOWN = RecipientState.REJECTED, RecipientState.UNKNOWN
 SYNC = RunLambda(Function("file:f.py:handler", timeout_minutes=5, fallback="BOUNCE", fallback_text="no answer"))
 ASYNC = RunLambda(Function("file:f.py:handler", "async"))
 DEFAULT_FOR_ALL = b'{"actions": [{"allRecipients": true, "action": {"type": "DEFAULT"}}]}'
@@ -147,6 +150,73 @@ async def test_a_message_that_was_sent_in_part_before_there_were_rules_is_judged
     assert after.message.states == (SENT, DROPPED, DROPPED)
     assert after.unwritten.counts == {"dropped_recipients": 2}
     assert after.message.verdict.decision_of(0) is None
+
+
+async def test_an_address_that_was_sent_to_before_there_were_rules_takes_no_replacement_from_anybody():
+    tools = ruled(rule("instead", None, ReplaceRecipient(("x@example.org",))), outcomes=[Accepted("1")])
+    judged = (await judge(work(tools, message(2, states=(SENT, WAITING))), tools)).work
+    assert judged.message.verdict.replaced == {1: "x@example.org"}
+    sent = (await relay(judged, tools)).work
+    assert [call.recipients for call in tools.routes.ses("default").calls] == [["x@example.org"]]
+    assert sent.message.states == (SENT, SENT)
+
+
+async def test_who_is_in_doubt_takes_no_replacement_from_those_who_wait():
+    tools = ruled(rule("instead", None, ReplaceRecipient(("x@example.org",))), outcomes=[Accepted("1")])
+    judged = (await judge(work(tools, message(2, states=(UNKNOWN, WAITING))), tools)).work
+    sent = (await relay(judged, tools)).work
+    assert [call.recipients for call in tools.routes.ses("default").calls] == [["x@example.org"]]
+    assert sent.message.states == (UNKNOWN, SENT)
+
+
+async def test_whom_a_rule_adds_waits_for_the_function_also_when_a_part_was_sent_before():
+    disposal = RunLambda(Function("file:f.py:handler", timeout_minutes=5))
+    changes = ReplaceRecipient(("a@n.example", "b@n.example")), AddHeader("X-A", "1")
+    answers = InvocationFailed("no"), DEFAULT_FOR_ALL
+    tools = ruled(rule("ask", disposal, *changes), answers=answers, outcomes=[Accepted("1")])
+    judged = (await judge(work(tools, message(2, states=(SENT, WAITING))), tools)).work
+    assert judged.message.verdict.undecided == frozenset({1, 2})
+    waiting = (await relay(judged, tools)).work
+    assert tools.routes.ses("default").calls == []
+    tools = dataclasses.replace(tools, now_ms=lambda: NOW_MS + 6000)
+    judged = (await judge(work(tools, waiting.message), tools)).work
+    await relay(judged, tools)
+    (call,) = tools.routes.ses("default").calls
+    assert (call.recipients, call.content[:9]) == (["a@n.example", "b@n.example"], b"X-A: 1\r\nS")
+
+
+async def test_a_copy_that_only_a_sent_recipient_would_have_caused_is_not_made():
+    copies = rule("copy", None, Tee("copy@example.org"), recipients=["r0@example.net"])
+    to_all = rule("known", None, Tee("R0@example.net"), number=1)
+    tools = ruled(copies, to_all)
+    judged = (await judge(work(tools, message(2, states=(SENT, WAITING))), tools)).work
+    assert judged.message.verdict.added == ()
+    assert judged.message.states == (SENT, WAITING)
+
+
+async def test_a_drop_counts_for_whoever_was_in_doubt_once_they_wait_again():
+    tools = ruled(rule("drop", Decide("DROP"), recipients=["r0@example.net"]), outcomes=[Accepted("2")])
+    judged = (await judge(work(tools, message(2, states=(UNKNOWN, WAITING))), tools)).work
+    assert judged.message.states == (UNKNOWN, WAITING)
+    again = judged.message.having((0,), Happening.NOT_CONFIRMED)
+    sent = (await relay((await judge(work(tools, again), tools)).work, tools)).work
+    assert sent.message.states == (DROPPED, SENT)
+    assert [call.recipients for call in tools.routes.ses("default").calls] == [["r1@example.net"]]
+
+
+async def test_a_verdict_alone_costs_no_write_when_all_slots_are_busy():
+    tools = ruled(rule("a", Decide("DROP"), recipients=["other.example"]), outcomes=[Accepted("1")])
+    slots = tools.routes.ses("default").slots = asyncio.Semaphore(1)
+    await slots.acquire()
+    judged = (await judge(work(tools), tools)).work
+    task = asyncio.ensure_future(relay(judged, tools))
+    while not slots._waiters:
+        await asyncio.sleep(0)
+    assert tools.spool.settlements == []
+    slots.release()
+    await finish((await task).work, tools)
+    assert [one.to for one in tools.spool.settlements] == [None, "done"]
+    assert tools.spool.settlements[0].verdict == judged.message.verdict
 
 
 # -- sync functions
@@ -445,7 +515,7 @@ async def test_a_call_that_does_not_fit_into_the_task_is_left_to_the_next_one():
 
 async def test_who_finds_no_place_at_the_function_comes_back_and_that_is_no_try():
     tools = ruled(rule("ask", SYNC))
-    tools.places.seconds_until_free = lambda name, concurrency: 7.0
+    tools.places.seconds_until_free = lambda name, concurrency, message_id, *, has_waited: 7.0
     after = (await judge(work(tools), tools)).work
     (call,) = after.message.verdict.calls
     assert (call.tries, call.first_at_ms, call.next_at_ms) == (0, 0, NOW_MS + 7000)
@@ -463,7 +533,113 @@ async def test_a_step_that_fails_there_decides_nothing(name):
     assert failed.value.work.message.verdict.undecided == frozenset({0, 1, 2})
 
 
+@pytest.mark.parametrize("next_at_ms", [0, NOW_MS + 200_000])
+async def test_when_a_message_is_too_old_and_its_function_has_no_place_the_fallback_decides(next_at_ms):
+    tools = ruled(rule("ask", SYNC), places=FunctionPlaces(1))
+    call = _asked(tries=0, first_at_ms=0, next_at_ms=next_at_ms, fallback="DROP")
+    old = dataclasses.replace(_waiting_for(call), accepted_at_ms=NOW_MS - 50_000_000)
+    async with tools.places.place("ask", 1):
+        after = (await judge(work(tools, old), tools)).work
+    assert tools.functions.calls == []
+    assert after.message.states == (DROPPED,) * 3
+    assert after.message.verdict.calls[0].state == "failed"
+
+
+async def test_a_message_that_is_too_old_is_still_asked_about_once_when_there_is_a_place():
+    tools = ruled(rule("ask", SYNC), answers=[DEFAULT_FOR_ALL])
+    old = dataclasses.replace(
+        _waiting_for(_asked(tries=0, first_at_ms=0, next_at_ms=NOW_MS + 200_000)), accepted_at_ms=NOW_MS - 50_000_000
+    )
+    after = (await judge(work(tools, old), tools)).work
+    assert after.message.verdict.calls[0].state == "answered"
+
+
 # -- async functions
+
+
+async def test_an_async_function_is_asked_after_its_try_is_written_with_the_verdict():
+    tools = ruled(rule("note", ASYNC), answers=[b""])
+    written = []
+
+    async def invoke(function, *, rule, payload, invocation_id):
+        written.extend(tools.spool.settlements)
+        return b""
+
+    tools.functions.invoke = invoke
+    judged = (await judge(work(tools), tools)).work
+    await judged.beside.ended()
+    (settlement,) = written
+    (call,) = settlement.verdict.calls
+    assert (call.tries, call.next_at_ms, len(settlement.states)) == (1, NOW_MS, 3)
+    assert set(kinds(settlement.events)) == {"rule_applied"}
+
+
+async def test_an_async_function_is_not_asked_under_a_lease_that_is_lost():
+    tools = ruled(rule("note", ASYNC), answers=[b""])
+    tools.spool.has_lease = False
+    of = work(tools)
+    with pytest.raises(LeaseLost):
+        await judge(of, tools)
+    assert not of.beside
+    assert tools.functions.calls == []
+
+
+async def test_a_store_that_is_away_for_the_verdict_of_an_async_function_forgets_nothing():
+    tools = ruled(rule("note", ASYNC), answers=[b""])
+    tools.spool.errors = [RuntimeError("nobody knows whether it is written")]
+    with pytest.raises(StepFailed) as failed:
+        await judge(work(tools), tools)
+    assert failed.value.work.message.verdict.calls[0].tries == 1
+    assert tools.functions.calls == []
+
+
+async def test_a_content_that_cannot_be_shared_is_no_try_of_an_async_function():
+    tools = ruled(rule("note", ASYNC), answers=[b""], outcomes=[Accepted("1")])
+    begin = tools.flow.begin
+
+    async def away(message, content, *, invocation_id, seconds, is_sync):
+        raise ContentUnavailable("S3 is away")
+
+    tools.flow.begin = away
+    of, now_ms = message(1), NOW_MS
+    for _ in range(5):
+        tools = dataclasses.replace(tools, now_ms=lambda now_ms=now_ms: now_ms)
+        sent = (await relay((await judge(work(tools, of), tools)).work, tools)).work
+        assert (await finish(sent, tools)).why == "parked"
+        moved = tools.spool.settlements[-1]
+        (call,) = moved.verdict.calls
+        assert (call.state, call.tries, moved.after_seconds) == ("waits", 0, 40.0)
+        of, now_ms = dataclasses.replace(of, states=moved.states, verdict=moved.verdict), call.next_at_ms
+    tools.flow.begin = begin
+    tools = dataclasses.replace(tools, now_ms=lambda: now_ms)
+    assert (await finish((await judge(work(tools, of), tools)).work, tools)).why == "done"
+    assert tools.spool.settlements[-1].verdict.calls[0].state == "answered"
+    assert len(tools.functions.calls) == 1
+
+
+async def test_an_async_function_that_takes_its_time_keeps_no_content():
+    tools = ruled(rule("note", ASYNC))
+    is_asked, may_end, is_gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Content(bytes):
+        def __del__(self):
+            is_gone.set()
+
+    async def invoke(function, *, rule, payload, invocation_id):
+        is_asked.set()
+        await may_end.wait()
+        return b""
+
+    tools.functions.invoke = invoke
+    before = dataclasses.replace(work(tools), content=Content(b"Subject: x\r\n\r\nbody\r\n"))
+    beside = before.beside
+    await judge(before, tools)
+    del before
+    await is_asked.wait()
+    gc.collect()
+    assert is_gone.is_set()
+    may_end.set()
+    await beside.ended()
 
 
 async def test_an_async_function_runs_beside_the_relay_and_decides_nothing():

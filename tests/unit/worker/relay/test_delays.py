@@ -12,9 +12,9 @@ FUNCTION = Delay("parked", AWAITS_FUNCTION, after_seconds=7.0)
 TROUBLE = Delay("parked", "SES unavailable", "SES unavailable", longest_seconds=300.0)
 
 
-def merge(*waits):
+def merge(*waits, closed=()):
     def rank(seat):
-        return seat.route != "a", ["express", "bulk"].index(seat.lane)
+        return seat.route != "a", seat.lane in closed, ["express", "bulk"].index(seat.lane)
 
     return merged(waits, lambda delay: 30.0 if delay.after_seconds is None else delay.after_seconds, rank)
 
@@ -31,6 +31,13 @@ def test_a_lane_and_a_function_wake_at_the_earlier():
 
 def test_of_two_lanes_of_a_route_the_message_stands_in_the_one_served_first():
     assert merge(Wait(LANE, BULK, 3), Wait(LANE, EXPRESS, 2)) == Wait(LANE, EXPRESS, 2)
+
+
+def test_of_two_lanes_of_a_route_a_closed_one_keeps_no_mail_of_the_other_and_is_looked_at_again():
+    found = merge(Wait(LANE, BULK, 3), Wait(LANE, EXPRESS, 2), closed=["express"])
+    assert found == Wait(Delay("lane", IN_LANE, after_seconds=600.0), BULK, 3)
+    both = merge(Wait(LANE, BULK, 3), Wait(LANE, EXPRESS, 2), closed=["express", "bulk"])
+    assert both == Wait(LANE, EXPRESS, 2)
 
 
 def test_recipients_of_parts_in_the_same_lane_want_their_turn_together():

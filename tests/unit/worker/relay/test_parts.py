@@ -53,6 +53,21 @@ def test_what_is_condemned_in_a_part_has_the_attempt_of_the_message():
     assert in_message(next_batch(seen_by(of, part), 50), of, part) == Condemned((3,), split)
 
 
+def test_a_split_that_went_beyond_a_part_condemns_nobody_of_it():
+    split = attempt(1, (0, 1, 2, 3), outcome="split", code="MessageRejected", reason="Address blacklisted.")
+    of = message(4, attempts=(split,), states=(WAITING, WAITING, SENT, WAITING))
+    part = Part((2, 3), lane="bulk")
+    assert in_message(next_batch(seen_by(of, part), 50), of, part) == Batch((3,))
+
+
+def test_a_part_sees_only_the_attempts_that_say_something_about_its_next_batch():
+    attempts = [attempt(n, (n,), outcome=outcome) for n, outcome in enumerate(["accepted", "throttled", "unavailable"])]
+    attempts += [attempt(3, (3,), outcome="rejected"), attempt(4, (4,), outcome="unknown"), attempt(5, (5,))]
+    of = message(7, attempts=tuple(attempts))
+    seen = seen_by(of, Part((0, 1, 2, 3, 4, 5)))
+    assert [one.number for one in seen.attempts] == [3, 4, 5]
+
+
 @given(st.data())
 def test_waiting_parts_share_nobody_and_leave_out_only_who_may_not_be_sent_to(data):
     count = data.draw(st.integers(1, 12))

@@ -3,7 +3,7 @@
 import pytest
 
 from config.settings import Settings
-from spool.sending_quota import Gate, LaneView, Pause, RouteView, Trouble
+from spool.sending_quota import Gate, LaneView, Pause, RouteView, Seat, Trouble
 from tests.unit.worker.stand import AnsweringSes
 from worker.relay.routes import Routes
 
@@ -45,6 +45,18 @@ def test_each_route_has_a_client_of_its_own():
 def test_a_route_that_nobody_has_looked_at_is_open():
     assert routes().is_open("first")
     assert routes().takes_mail("first")
+
+
+def test_a_lane_is_closed_while_it_or_its_sender_is_paused_and_at_the_end_of_its_part_of_the_day():
+    ways = routes()
+    express, bulk = (Seat("first", lane, "app@example.com") for lane in ("express", "bulk"))
+    share = dict(ways.limits("first").lanes)["bulk"]
+    saw(ways, RouteView("first", daily_limit=1000, sent_last_24_hours=10 * share))
+    assert (ways.is_lane_open(express), ways.is_lane_open(bulk)) == (True, False)
+    saw(ways, RouteView("first"), pauses=(Pause("lane:express"), Pause("user:other")))
+    assert (ways.is_lane_open(express), ways.is_lane_open(bulk)) == (False, True)
+    saw(ways, RouteView("first"), pauses=(Pause("user:app@example.com"),))
+    assert not ways.is_lane_open(bulk)
 
 
 def test_a_breaker_counts_after_two_seconds():

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.unit.worker.rules.case import a_message
+from worker.rules.attachments import MAX_VALUES_BYTES
 from worker.rules.conditions import OPERATORS, pattern_of, why_true
 from worker.rules.facts import Facts
 from worker.rules.records import Condition
@@ -76,6 +77,24 @@ def test_files():
     assert not why(Condition("HAS_ATTACHMENTS", "IS_FALSE"), PDF)
     assert why(Condition("ATTACHMENT_NAME", "ENDS_WITH", (".exe", ".pdf")), PDF) == 'ATTACHMENT_NAME ENDS_WITH ".pdf"'
     assert not why(Condition("ATTACHMENT_NAME", "NOT_EQUALS", ("plan.pdf",)), PDF)
+
+
+MUCH = b"Content-Disposition: inline; x=" + b"y" * MAX_VALUES_BYTES + b"; filename=plan.exe\r\n\r\n"
+UNREAD = " (more about files than could be read)"
+
+
+@pytest.mark.parametrize("operator", ["EQUALS", "STARTS_WITH", "ENDS_WITH", "CONTAINS", "MATCHES"])
+def test_where_there_is_more_than_could_be_read_any_name_may_be_there(operator):
+    told = why(Condition("ATTACHMENT_NAME", operator, ("other", "one")), MUCH)
+    assert told == f'ATTACHMENT_NAME {operator} "other"{UNREAD}'
+
+
+def test_where_there_is_more_than_could_be_read_there_are_files_and_none_is_missing():
+    assert why(Condition("HAS_ATTACHMENTS", "IS_TRUE"), MUCH) == f"HAS_ATTACHMENTS IS_TRUE{UNREAD}"
+    assert not why(Condition("HAS_ATTACHMENTS", "IS_FALSE"), MUCH)
+    assert not why(Condition("ATTACHMENT_NAME", "NOT_EQUALS", ("other",)), MUCH)
+    named = MUCH.replace(b"inline;", b"inline; filename=a.pdf;")
+    assert why(Condition("ATTACHMENT_NAME", "EQUALS", ("b", "a.pdf")), named) == 'ATTACHMENT_NAME EQUALS "a.pdf"'
 
 
 def test_mail_without_a_source_is_in_no_range():

@@ -324,6 +324,17 @@ def test_a_missing_file_is_a_mistake_that_says_so(tmp_path):
         read_rules(tmp_path, Known.of(SETTINGS))
 
 
+@pytest.mark.parametrize(("typo", "meant"), [("acton", "action"), ("acttions", "actions")])
+def test_an_action_that_is_mistyped_is_one_mistake(typo, meant, tmp_path):
+    found = mistakes_of(tmp_path, f'[[rule]]\nname = "a"\n{typo} = {{ type = "DROP" }}')
+    assert found == (f'rules.toml: rule "a" (1), {typo}: there is no such key; did you mean {meant}?',)
+
+
+def test_an_action_that_is_missing_is_told_beside_another_key_that_is_unknown(tmp_path):
+    found = mistakes_of(tmp_path, '[[rule]]\nname = "a"\nsnders = "*"')
+    assert [one.partition("(1), ")[2].partition(":")[0] for one in found] == ["action", "snders"]
+
+
 @pytest.mark.parametrize("name", ["", " a", "a ", "a\\nb", "x" * 65, "\\u202e"])
 def test_a_name_is_one_printable_line(name, tmp_path):
     found = mistakes_of(tmp_path, f'[[rule]]\nname = "{name}"\naction = {{ type = "DROP" }}')

@@ -124,19 +124,33 @@ def test_the_index_finds_what_one_look_at_every_pattern_finds(some, address, con
     matching = Matching(rule_set, facts, local_domains(settings))
     ((likeness, _),) = matching.alike([address]).items()
     found = [match.rule.number for match in matching.matches(likeness)]
-    assert found == [one.number for one in some if fits_plainly(one, facts, address, likeness.direction)]
+    senders = senders_that_count(some, facts, likeness.direction)
+    assert found == [one.number for one in some if fits_plainly(one, facts, senders, address, likeness.direction)]
     outcome_of(matching.matches(likeness), likeness.direction, settings.rules.outbound_precedence)
 
 
-def fits_plainly(rule, facts, address, direction):
+def senders_that_count(some, facts, direction):
+    named = [
+        pattern
+        for rule in some
+        if not rule.directions or direction in rule.directions
+        for pattern in rule.senders
+        if pattern.kind != "all" and any(fits(pattern, sender) for sender in facts.sender_addresses)
+    ]
+    if direction == "INBOUND" and named:
+        return facts.sender_addresses
+    return [*facts.sender_addresses, *facts.from_addresses] or [facts.envelope_sender]
+
+
+def fits_plainly(rule, facts, senders, address, direction):
     from worker.rules.conditions import why_true
 
-    senders = [*facts.sender_addresses, *facts.from_addresses] or [facts.envelope_sender]
+    excepted = [*facts.sender_addresses, *facts.from_addresses] or [facts.envelope_sender]
     return (
         (not rule.directions or direction in rule.directions)
         and (not rule.senders or any(fits(one, sender) for one in rule.senders for sender in senders))
         and (not rule.recipients or any(fits(one, address) for one in rule.recipients))
-        and not any(fits(one, sender) for one in rule.unless_senders for sender in senders)
+        and not any(fits(one, sender) for one in rule.unless_senders for sender in excepted)
         and not any(fits(one, address) for one in rule.unless_recipients)
         and all(why_true(one, facts) for one in rule.conditions)
         and not any(why_true(one, facts) for one in rule.unless)

@@ -185,6 +185,33 @@ def test_what_sender_matches_hides_a_more_specific_from(tmp_path):
     assert fates(verdict, message) == {BOB: "DEFAULT two"}
 
 
+AMY = "amy@example.com"
+BY_SENDER = rule("by sender", BOUNCE, senders=["*.a.example"])
+BY_FROM = rule("by from", DEFAULT, senders=["boss@b.example"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BY_SENDER + BY_FROM, {AMY: "BOUNCE by sender", BOB: "DEFAULT by from"}),
+        (BY_FROM, {AMY: "DEFAULT by from", BOB: "DEFAULT by from"}),
+        (BY_FROM + rule("all", DROP, senders=["*"]), {AMY: "DEFAULT by from", BOB: "DEFAULT by from"}),
+        (
+            BY_SENDER.replace("senders", "direction = 'OUTBOUND'\nsenders") + BY_FROM,
+            {AMY: "DEFAULT by from", BOB: "DEFAULT by from"},
+        ),
+        (
+            BY_SENDER.replace("senders", "recipients = 'eve@example.com'\nsenders") + BY_FROM,
+            {AMY: "DEFAULT", BOB: "DEFAULT by from"},
+        ),
+    ],
+    ids=["sender is named", "sender is not named", "by a star", "in the other direction", "for another recipient"],
+)
+def test_inbound_a_from_counts_only_when_no_rule_names_the_sender(text, expected, tmp_path):
+    verdict, message = judged(some_rules(tmp_path, text), a_message(AMY, BOB), TWO_SENDERS)
+    assert fates(verdict, message) == expected
+
+
 def test_an_excepted_from_counts_although_there_is_a_sender(tmp_path):
     rules = some_rules(tmp_path, rule("a", DROP, unless_senders=["vice@c.example"]))
     assert judged(rules, a_message(), TWO_SENDERS)[0].decisions == ()
