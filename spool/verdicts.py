@@ -201,6 +201,8 @@ def _names(kind: type[Any]) -> frozenset[str]:
 
 def _piece(kind: type[Piece], values: dict[str, Any]) -> Piece:
     """A part of the verdict from its fields."""
+    if not isinstance(values["recipients"], list | tuple):
+        raise TypeError("not a list of recipients")
     names = _names(kind)  # type: ignore[arg-type] # a class is hashable
     return kind(
         **{name: tuple(held) if isinstance(held, list) else held for name, held in values.items() if name in names}

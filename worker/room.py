@@ -30,7 +30,7 @@ class Room:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give(wanted)
-            else:
+            elif (wanted, turn) in self._waiting:  # else it was passed over before its task heard of the cancellation
                 self._waiting.remove((wanted, turn))
                 self._serve()
             raise

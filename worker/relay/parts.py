@@ -7,11 +7,15 @@ has still to decide about is in none.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import TypeVar
 
 from spool.records import Message, OutcomeName
 from spool.states import RecipientState
 from spool.verdicts import Part, Verdict
 from worker.relay.batches import Batch, Condemned
+
+Held = TypeVar("Held")
 
 # All that is not said is said by the settings and by the message itself.
 _UNTOUCHED = Part(())
@@ -59,14 +63,22 @@ def seen_by(message: Message, part: Part, places: Mapping[int, int] | None = Non
     seen = ((one, tuple(inside[index] for index in one.recipients if index in inside)) for one in telling)
     return dataclasses.replace(
         message,
-        recipients=tuple(message.recipients[index] for index in part.recipients),
-        states=tuple(message.states[index] for index in part.recipients),
+        recipients=_picked(message.recipients, part),
+        states=_picked(message.states, part),
         attempts=tuple(
             dataclasses.replace(one, recipients=recipients)
             for one, recipients in seen
             if recipients and (one.outcome != "split" or len(recipients) == len(one.recipients))
         ),
     )
+
+
+def _picked(held: tuple[Held, ...], part: Part) -> tuple[Held, ...]:
+    """What belongs to the part; for thousands of recipients, once for each batch."""
+    if len(part.recipients) < 2:  # then itemgetter gives no tuple
+        return tuple(held[index] for index in part.recipients)
+    picked: tuple[Held, ...] = itemgetter(*part.recipients)(held)
+    return picked
 
 
 def in_message(step: Batch | Condemned | None, message: Message, part: Part) -> Batch | Condemned | None:

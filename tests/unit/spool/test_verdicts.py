@@ -103,7 +103,7 @@ def test_what_a_newer_version_wrote_beside_it_is_passed_over():
     [
         b"", b"x", b"[]", b"7", b"null", b'{"decisions":[]}', b'{"version":"1","decisions":[{}]}',
         b'{"version":"1","parts":7}', b'{"version":"1","replaced":{"x":"a"}}', b'{"version":"1","added":[7]}',
-        b'{"version":"1","calls":[null]}',
+        b'{"version":"1","calls":[null]}', b'{"version":"1","decisions":[{"action":"DROP","recipients":5}]}',
     ],
 )  # fmt: skip
 def test_a_verdict_that_cannot_be_read_leaves_the_message_with_its_envelope(raw):

@@ -28,6 +28,23 @@ async def test_what_finds_no_room_waits_until_there_is_some():
     assert order == ["first", "second"]
 
 
+async def test_whoever_waits_and_is_cancelled_together_with_who_is_inside_ends_cancelled():
+    room = Room(1)
+
+    async def stay():
+        async with room.places(1):
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.ensure_future(stay()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 3
+    async with asyncio.timeout(5), room.places(1):
+        pass
+
+
 @given(st.lists(st.integers(1, 40), max_size=20))
 def test_places_never_leak_and_more_than_all_counts_as_all(wanted):
     async def everybody():
