@@ -74,7 +74,7 @@ def test_more_messages_than_the_window_are_counted_exactly(settings, capsys):
         pipeline = spool.redis.pipeline(transaction=False)
         for n in range(number):
             message_id = f"message-{n}"
-            pipeline.hset(keys.message_key(message_id), mapping={"why": "throttled", "p": "parked"})
+            pipeline.hset(keys.message_key(message_id), mapping={"why": "throttled", "p": "parked", "at": n})
             pipeline.zadd(keys.PARKED, {message_id: 1_800_000_000_000 + n})
         pipeline.hset(keys.REASONS, mapping={"parked:throttled": number, "parked:unseen": 2})
         await pipeline.execute()
