@@ -301,7 +301,7 @@ async def test_one_client_serves_all_fetches():
 
 async def test_contents_that_do_not_fit_together_wait_for_each_other():
     s3, some_are_held = S3(b"x" * MIB), asyncio.Event()
-    some = updates(s3, budget_bytes=6 * MIB, fetch_seconds=0.2)
+    some = updates(s3, budget_bytes=6 * MIB, fetch_seconds=2.0)
     async with some.fetched(HERE, beside_bytes=0):
         some_are_held.set()
         async with some.fetched(HERE, beside_bytes=0):
@@ -313,7 +313,7 @@ async def test_contents_that_do_not_fit_together_wait_for_each_other():
 
 
 async def test_contents_with_lines_to_convert_keep_the_memory_for_their_copies():
-    some = updates(S3(b"x" * (MIB - 1) + b"\n"), budget_bytes=6 * MIB, fetch_seconds=0.2)
+    some = updates(S3(b"x" * (MIB - 1) + b"\n"), budget_bytes=6 * MIB, fetch_seconds=2.0)
     async with some.fetched(HERE, beside_bytes=0):
         with pytest.raises(TryLater, match="did not answer in time"):
             async with some.fetched(HERE, beside_bytes=0):
@@ -321,7 +321,7 @@ async def test_contents_with_lines_to_convert_keep_the_memory_for_their_copies()
 
 
 async def test_memory_is_taken_for_what_an_update_is_compared_with():
-    some = updates(S3(b"tiny"), budget_bytes=6 * MIB, fetch_seconds=0.2)
+    some = updates(S3(b"tiny"), budget_bytes=6 * MIB, fetch_seconds=2.0)
     async with some.fetched(HERE, beside_bytes=2 * MIB):
         with pytest.raises(TryLater, match="did not answer in time"):
             async with some.fetched(HERE, beside_bytes=2 * MIB):
