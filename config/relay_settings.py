@@ -1,4 +1,4 @@
-"""The settings of sending: relay, lanes, routes and where SES's events come from. settings.py puts them together."""
+"""The settings of sending: relay, lanes and routes. settings.py puts them together."""
 
 import re
 from typing import Literal
@@ -11,6 +11,7 @@ from config.setting_kinds import (
     AddressPatterns,
     BareAddress,
     ConfigurationSet,
+    ConfigurationSetNames,
     DomainPatterns,
     HttpUrl,
     Names,
@@ -28,6 +29,9 @@ class RelaySettings(Section):
 
     region: str = Field("", description="AWS region; empty = as the AWS environment says, else us-east-1.")
     ses_configuration_set: ConfigurationSet = Field("", description="SES configuration set of every call.")
+    configuration_sets: ConfigurationSetNames = Field(
+        {}, description="Configuration set that senders name = SES's own set for those calls."
+    )
     call_timeout_seconds: float = Field(
         20, ge=0.1, le=600, description="Longest wait for SES's answer; then the outcome is unknown."
     )
@@ -130,14 +134,3 @@ class RouteSettings(Section):
         if bool(self.access_key_id) != bool(self.secret_access_key):
             raise ValueError("access_key_id and secret_access_key must be given together")
         return self
-
-
-class FeedbackSettings(Section):
-    """Where SES's events come from."""
-
-    simulator_url: HttpUrl = Field("", description="URL of the simulator whose events are read; mailsluice up sets it.")
-
-    @property
-    def is_configured(self) -> bool:
-        """Whether SES's own events reach us."""
-        return bool(self.simulator_url)

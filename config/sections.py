@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from config.setting_kinds import (
     NAME_PATTERN,
@@ -115,6 +115,12 @@ class ApiSettings(Section):
     trust_loopback: bool = Field(
         False, description="AWS requests from this machine need no known key and no signature."
     )
+    memory_budget_bytes: int = Field(
+        256 * MIB, ge=64 * MIB, description="Bytes of unfinished SES requests in the process; over it: 503, try again."
+    )
+    commit_timeout_seconds: Seconds = Field(
+        25, le=240, description="Longest wait for the spool before a send is answered with 503 (boto3 waits 60)."
+    )
 
     @field_validator("admin_token")
     @classmethod
@@ -210,20 +216,6 @@ class WorkerSettings(Section):
         120, ge=5, description="The worker exits when work is due and it claimed nothing for this long."
     )
     shutdown_grace_seconds: Seconds = Field(40, description="Time for running SES calls after SIGTERM.")
-
-
-class EventsSettings(Section):
-    """What is told outside."""
-
-    destinations: Names = Field(("file",), description="Kinds that get every event: file, log.")
-    file: Path | None = Field(None, description="NDJSON file; default: events.ndjson in the data dir.")
-    max_backlog: int = Field(1_000_000, ge=1000, description="Events kept for a destination that does not take them.")
-
-    @model_validator(mode="after")
-    def _known_destinations(self) -> "EventsSettings":
-        if unknown := set(self.destinations) - {"file", "log"}:
-            raise ValueError(f"unknown destination {', '.join(sorted(unknown))}; allowed: file, log")
-        return self
 
 
 class LogSettings(Section):

@@ -100,6 +100,12 @@ Networks = Annotated[
 AddressPatterns = Annotated[Sequence[_AddressPattern], BeforeValidator(_split_commas), Field(max_length=1000)]
 DomainPatterns = Annotated[Sequence[_DomainPattern], BeforeValidator(_split_commas), Field(max_length=1000)]
 
+ConfigurationSetNames = Annotated[
+    Mapping[
+        Annotated[ConfigurationSet, AfterValidator(_not_empty)], Annotated[ConfigurationSet, AfterValidator(_not_empty)]
+    ],
+    BeforeValidator(_split_pairs),
+]
 Texts = Annotated[Mapping[str, str], BeforeValidator(_split_pairs)]
 Addresses = Annotated[
     Mapping[Annotated[_SomeAddress, AfterValidator(str.lower)], _SomeAddress], BeforeValidator(_split_pairs)

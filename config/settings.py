@@ -1,8 +1,9 @@
 """Every setting of the program: its type, unit, default and one sentence.
 
 A setting `[smtp] max_message_bytes` of `mailsluice.toml` is `SLUICE_SMTP_MAX_MESSAGE_BYTES` in the environment;
-the environment wins. The list is sections.py, relay_settings.py and rule_settings.py, what a value may be
-setting_kinds.py; here they are put together and checked against each other. Reading them is in settings_source.py.
+the environment wins. The list is sections.py, relay_settings.py, rule_settings.py and event_settings.py, what a value
+may be setting_kinds.py; here they are put together and checked against each other. Reading them is in
+settings_source.py.
 """
 
 import os
@@ -11,11 +12,12 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from config.relay_settings import FeedbackSettings, LanesSettings, RelaySettings, RouteSettings
+from config.event_settings import EventsSettings, FeedbackSettings, ReputationSettings, SuppressionSettings
+from config.relay_settings import LanesSettings, RelaySettings, RouteSettings
 from config.rule_settings import FunctionsSettings, MessageFlowSettings, RulesSettings
 from config.sections import (
     MIB,
@@ -23,7 +25,6 @@ from config.sections import (
     ApiSettings,
     BrokerSettings,
     DataSettings,
-    EventsSettings,
     FlowerSettings,
     LogSettings,
     RedisSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "MessageFlowSettings",
     "RedisSettings",
     "RelaySettings",
+    "ReputationSettings",
     "RouteSettings",
     "RulesSettings",
     "Section",
@@ -57,6 +59,7 @@ __all__ = [
     "SimulatorSettings",
     "SmtpSettings",
     "SpoolSettings",
+    "SuppressionSettings",
     "WorkerSettings",
 ]
 
@@ -82,10 +85,15 @@ class Settings(Section):
     functions: FunctionsSettings = FunctionsSettings()
     message_flow: MessageFlowSettings = MessageFlowSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    suppression: SuppressionSettings = SuppressionSettings()
+    reputation: ReputationSettings = ReputationSettings()
     events: EventsSettings = EventsSettings()
     log: LogSettings = LogSettings()
     #: [routes.<name>], in the file only; empty = one route named default, made of [relay].
     routes: Mapping[str, RouteSettings] = Field({}, max_length=20)
+    #: [configuration_sets.<name>], in the file only, in the shapes of SES's API: EventDestinations = a list of
+    #: EventDestination. sending_events/configuration_sets/ reads and checks them.
+    configuration_sets: Mapping[str, Mapping[str, Any]] = {}
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "Settings":

@@ -70,6 +70,8 @@ class EventRecord:
     action: str = ""
     direction: Direction | Literal[""] = ""
     version: str = ""
+    #: The configuration set whose destinations are told, see set_of; "" = none.
+    configuration_set: str = ""
 
     def encode(self) -> bytes:
         """JSON for the stream; empty fields are left out. On the hot path of every door and worker."""
@@ -86,6 +88,8 @@ class EventRecord:
             values["next"] = self.next_at_ms
         if self.redirected_to:
             values["to"] = self.redirected_to
+        if self.configuration_set:
+            values["set"] = self.configuration_set
         if self.rule or self.action:
             values |= {short: told for short, told in zip(_RULE_FIELDS, self._about_rule, strict=True) if told}
         try:
@@ -117,6 +121,7 @@ class EventRecord:
                 action=values.get("do", ""),
                 direction=values.get("way", ""),
                 version=values.get("ver", ""),
+                configuration_set=values.get("set", ""),
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
@@ -127,6 +132,18 @@ _RULE_FIELDS = ("rule", "do", "way", "ver")
 
 def _proper(held: Any) -> Any:
     return held.encode("utf-8", "backslashreplace").decode() if isinstance(held, str) else held
+
+
+def set_of(message: Message, recipients: Sequence[int] | None = None) -> str:
+    """The configuration set of an event about these recipients: what a rule chose for them, else what the sender said.
+
+    Recipients of one event have one fate, so the first one's part decides.
+    """
+    if message.verdict is not None and recipients:
+        part = next((one for one in message.verdict.parts if recipients[0] in one.recipients), None)
+        if part is not None and part.configuration_set:
+            return part.configuration_set
+    return message.parameters.configuration_set
 
 
 def _checked(message_id: str) -> str:

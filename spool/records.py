@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from spool.send_parameters import NO_PARAMETERS, SendParameters
 from spool.sending_quota import RouteFact, Seat
 from spool.states import Happening, Place, RecipientState, after
 from spool.verdicts import Verdict
@@ -41,7 +42,7 @@ class NewMessage:
     content: bytes = field(repr=False)
     door: Door = "smtp"
     header_message_id: str = ""
-    #: SMTP user name, or "".
+    #: SMTP user name, or name of the access key; "" = neither.
     user: str = ""
     client_address: str = ""
     helo: str = ""
@@ -49,6 +50,10 @@ class NewMessage:
     event: bytes = field(default=b"", repr=False)
     #: A bounce or an auto-reply: never answered with a bounce (RFC 3834 section 2).
     is_auto_submitted: bool = False
+    parameters: SendParameters = NO_PARAMETERS
+    #: Hash of what makes a repeat of the same message known (spool/idempotency.py), and how long; "" = nothing does.
+    once: str = ""
+    once_seconds: int = 0
 
     def __repr__(self) -> str:  # addresses and content stay out of logs and tracebacks
         return f"<NewMessage {self.message_id} {len(self.recipients)} recipients, {len(self.content)} bytes>"
@@ -140,6 +145,7 @@ class Message:
     is_verdict_unreadable: bool = False
     #: The recipients as they were accepted; the same as `recipients` when nothing else is said.
     envelope: tuple[str, ...] = ()
+    parameters: SendParameters = NO_PARAMETERS
 
     def __post_init__(self) -> None:
         if not self.envelope:
@@ -229,5 +235,7 @@ def static_part(message: NewMessage, content_ref: str) -> bytes:
         "helo": message.helo,
         "auto": message.is_auto_submitted,
         "ref": content_ref,
+        "once": message.once,
+        "with": message.parameters.encode(),
     }
     return orjson.dumps({key: value for key, value in values.items() if value or key == "sender"})

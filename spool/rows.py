@@ -14,6 +14,7 @@ from spool import keys
 from spool.records import Attempt, Message, NewMessage, Settlement, static_part
 from spool.routes import seat_of, seat_row, take_row
 from spool.scripts import Argument
+from spool.send_parameters import SendParameters
 from spool.sending_quota import RouteFact, Take
 from spool.states import FAR_FUTURE_MS, Place, RecipientState
 from spool.verdicts import UnreadableVerdict, Verdict
@@ -134,6 +135,7 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         verdict=verdict,
         is_verdict_unreadable=verdict is None and b"v" in fields,
         envelope=envelope,
+        parameters=SendParameters.decode(static.get("with", {})),
     )
 
 
