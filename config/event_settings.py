@@ -60,7 +60,7 @@ class SuppressionSettings(Section):
 
     mode: Literal["refuse", "report", "off"] = Field(
         "refuse",
-        description="refuse = 550 at RCPT; report = taken and reported as a bounce, as SES does; off = sent all the same.",
+        description="refuse = 550 at RCPT; report = taken and told as a bounce, as SES does; off = sent all the same.",
     )
     reasons: Names = Field(("bounce", "complaint"), description="What enters an address by itself: bounce, complaint.")
     keep_seconds: float = Field(0, ge=0, description="How long an address stays on the list; 0 = until it is removed.")
