@@ -1,4 +1,4 @@
-# One image for every process; the command says which: `mailsluice up`, gateway, api, worker, simulator, flower.
+# One image for every process; the command says which: `mailsluice up`, gateway, api, worker, feedback, …
 # docker build -t mailsluice .   (docker-compose.yml shows how they fit together)
 # Functions of rules in JavaScript need Node.js in the workers' image: docker build --build-arg NODE=nodejs -t mailsluice .
 FROM python:3.13-slim AS build

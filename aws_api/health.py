@@ -2,7 +2,8 @@
 
 The body says why: `status` (ok or failing), `problems` (sentences with what to do; with a weakened durability also
 while the status is ok), `notes` (what keeps mail on purpose or for a while: pauses, the end of the daily quota, mail
-that is held or waits for the function of a rule; a file of rules that cannot be used), `rules` (which workers judge by
+that is held or waits for the function of a rule; a destination of events that is behind; a file of rules that cannot
+be used), `rules` (which workers judge by
 which version, and the trouble of those whose file is wrong: their old rules stay at work and mail moves, so the status
 stays 200), and the figures the judgement rests on. It holds no address and no content.
 """
@@ -15,7 +16,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from aws_api.admin.event_words import destination_names, late_destinations
+from aws_api.admin.feedback_words import feedback_figures
 from aws_api.admin.picture import finite
+from aws_api.admin.reputation_words import reputation_notes
 from aws_api.admin.route_words import kept, notes, troubles
 from aws_api.admin.rule_words import awaits_functions, function_notes, rule_notes, versions, without_addresses
 from aws_api.tools import TOOLS
@@ -52,6 +56,8 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float, 
         notes=(
             *notes(figures, is_public=True),
             *kept(figures),
+            *late_destinations(figures, is_public=True),
+            *reputation_notes(figures, is_public=True),
             *rule_notes(figures, is_public=True),
             *function_notes(waits, figures.taken_at_ms, is_public=True),
         ),
@@ -71,6 +77,7 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float, 
                     if worker.rules_trouble
                 },
             },
+            "feedback": feedback_figures(figures),
             "spool": _spool(report),
         },
     )
@@ -106,7 +113,8 @@ async def healthz(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             limits = list(limits_of(tools.settings).values())
-            figures = await read_figures(tools.spool, tools.broker, limits=limits)
+            names = await destination_names(tools.settings, tools.configuration_sets)
+            figures = await read_figures(tools.spool, tools.broker, names, limits)
             waits = await read_waits(tools.spool) if awaits_functions(figures) else ()
     except (StoreUnavailable, TimeoutError):
         health = silent_health(tools.watch.report)

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from aws_api.admin.event_words import destination_names
 from aws_api.route_metrics import route_metrics
 from aws_api.rule_metrics import rule_metrics
 from aws_api.tools import TOOLS
@@ -38,7 +39,11 @@ COUNTERS: dict[str, tuple[str, str]] = {
     "sent_recipients": ("mailsluice_sent_recipients", "Recipients accepted by SES."),
     "rejected_recipients": (
         "mailsluice_rejected_recipients",
-        "Recipients refused by SES for good, or bounced by a rule.",
+        "Recipients refused by SES for good, bounced by a rule, or on the suppression list.",
+    ),
+    "suppressed_recipients": (
+        "mailsluice_suppressed_recipients",
+        "Recipients of accepted mail that were on the suppression list; they count as rejected too.",
     ),
     "dropped_recipients": ("mailsluice_dropped_recipients", "Recipients dropped by a rule or the operator."),
     "expired_recipients": ("mailsluice_expired_recipients", "Recipients given up because they were too old."),
@@ -50,16 +55,27 @@ COUNTERS: dict[str, tuple[str, str]] = {
     ),
     "unknown_recipients": ("mailsluice_unknown_recipients", "Recipients of SES calls without an answer, each time."),
     "bounces_made": ("mailsluice_bounces", "Bounces made for senders."),
+    "repeated_messages": (
+        "mailsluice_repeated_messages",
+        "Messages that came again with their key and were not taken.",
+    ),
     "smtp_connections": ("mailsluice_smtp_connections", "SMTP connections opened."),
     "smtp_accepted": ("mailsluice_smtp_accepted", "Messages that an SMTP client was told OK for."),
+    "api_accepted": ("mailsluice_api_accepted", "Sends that a client of the SES API was told the id of."),
     "events_trimmed": ("mailsluice_events_trimmed", "Events removed because every destination is past them."),
 }
 
 #: Prefix of a counter `prefix:label` → (metric without _total, label, help).
 LABELLED_COUNTERS: dict[str, tuple[str, str, str]] = {
     "smtp_refused": ("mailsluice_smtp_refusals", "reason", "SMTP commands and messages refused, by reason."),
+    "api_refused": ("mailsluice_api_refusals", "error", "Sends of clients of the SES API refused, by error."),
     "ses_calls": ("mailsluice_ses_calls", "outcome", "SES calls by outcome."),
-    "feedback_events": ("mailsluice_feedback_events", "meaning", "SES's own events read, by what they proved."),
+    "feedback_events": ("mailsluice_feedback_events", "meaning", "SES's own events read, by what became of them."),
+    "feedback_recipients": (
+        "mailsluice_feedback_recipients",
+        "happening",
+        "Recipients of whom SES told something after it took their mail, by what.",
+    ),
     "function_tries": ("mailsluice_function_tries", "rule", "Tries of functions that were begun, by their rule."),
     "function_failures": ("mailsluice_function_failures", "rule", "Tries of functions that failed, by their rule."),
     "function_fallbacks": (
@@ -69,6 +85,11 @@ LABELLED_COUNTERS: dict[str, tuple[str, str, str]] = {
     ),
     "events_published": ("mailsluice_events_published", "destination", "Events a destination has taken."),
     "events_refused": ("mailsluice_events_refused", "destination", "Events a destination can never take."),
+    "events_too_old": (
+        "mailsluice_events_too_old",
+        "destination",
+        "Events that a failing destination did not take in time.",
+    ),
     "events_lost": ("mailsluice_events_lost", "destination", "Events removed before a destination took them."),
 }
 _OTHER = ("mailsluice_other", "name", "Counters without a metric of their own.")
@@ -77,7 +98,9 @@ _OTHER = ("mailsluice_other", "name", "Counters without a metric of their own.")
 DURATIONS: dict[str, tuple[str, str, str]] = {
     "step": ("mailsluice_step_duration_seconds", "step", "Time that a step of the pipeline took."),
     "task": ("mailsluice_task_duration_seconds", "task", "Time that a Celery task took."),
+    "feedback": ("mailsluice_feedback_duration_seconds", "part", "lag = from SES's own instant until it was applied."),
     "smtp": ("mailsluice_smtp_duration_seconds", "part", "Time from the final dot to the spool's answer."),
+    "api": ("mailsluice_api_duration_seconds", "part", "Time from a send that was read to the spool's answer."),
 }
 _OTHER_DURATION = ("mailsluice_other_duration_seconds", "name", "Durations without a metric of their own.")
 
@@ -184,6 +207,26 @@ def _surroundings(figures: Figures) -> Iterator[Metric]:
             "How long ago SES's events were read to their end.",
             value=max(0.0, (figures.taken_at_ms - figures.feedback_seen_at_ms) / 1000),
         )
+    yield GaugeMetricFamily(
+        "mailsluice_suppressed_addresses", "Addresses on the suppression list.", value=figures.suppressed_addresses
+    )
+    senders = GaugeMetricFamily(
+        "mailsluice_reputation_senders", "Senders warned of or paused for bounces or complaints.", labels=["level"]
+    )
+    for level in ("warned", "paused"):
+        senders.add_metric([level], sum(one.level == level for one in figures.standings))
+    yield senders
+    if figures.feedback_applied_at_ms:
+        yield GaugeMetricFamily(
+            "mailsluice_feedback_applied_age_seconds",
+            "How long ago an event of SES was applied.",
+            value=max(0.0, (figures.taken_at_ms - figures.feedback_applied_at_ms) / 1000),
+        )
+    yield GaugeMetricFamily(
+        "mailsluice_feedback_waiting_events",
+        "Events of SES in the spool's inbox: not applied yet, or about a send that is not known yet.",
+        value=figures.feedback_waiting,
+    )
     behind = GaugeMetricFamily(
         "mailsluice_events_backlog", "Events a destination has yet to take.", labels=["destination"]
     )
@@ -205,7 +248,8 @@ async def metrics(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             limits = list(limits_of(tools.settings).values())
-            figures = await read_figures(tools.spool, tools.broker, tools.settings.events.destinations, limits)
+            names = await destination_names(tools.settings, tools.configuration_sets)
+            figures = await read_figures(tools.spool, tools.broker, names, limits)
     except (StoreUnavailable, TimeoutError):
         return web.Response(text="The spool's server does not answer: there are no figures.\n", status=503)
     text = exposition(figures, tools.watch.report)

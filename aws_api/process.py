@@ -27,6 +27,8 @@ from spool.safety import SafetyWatch
 
 # Waiting longer for Redis than the handlers wait makes no sense.
 REDIS_SECONDS = 2.0
+# After the last request.
+LAST_WORDS_SECONDS = 3.0
 
 
 def run(settings: Settings) -> int:
@@ -75,7 +77,7 @@ async def _tools(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Tools
     try:
         is_claimed = await claim_if_it_answers(redis, settings.spool.environment)
         await watch.check()
-        work = [watch.run()]
+        work = [watch.run(), tools.tally.run(redis)]
         if not is_claimed:
             work.append(_claim_late(redis, settings, stop))
         tasks = [asyncio.create_task(one) for one in work]
@@ -85,11 +87,21 @@ async def _tools(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Tools
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await _last_words(tools)
     finally:
         await tools.updates.close()
         await flow.close()
         await redis.aclose()
         await broker.aclose()
+
+
+async def _last_words(tools: Tools) -> None:
+    """Messages to be taken back, nudges and numbers on their way."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2 * LAST_WORDS_SECONDS):
+            await tools.committer.drain(LAST_WORDS_SECONDS)
+            await tools.nudger.drain()
+            await tools.tally.flush(tools.spool.redis)
 
 
 async def _claim_late(redis: aioredis.Redis, settings: Settings, stop: asyncio.Event) -> None:

@@ -10,10 +10,15 @@ from redis import asyncio as aioredis
 from aws_api.message_flow.fetching import Updates
 from aws_api.wire.access_keys import AccessKeyFile
 from config.aws_clients import open_s3_reader
+from config.failpoints import Failpoints
 from config.settings import Settings
+from sending_events.configuration_sets.store import ConfigurationSets
+from spool.commit import Committer
 from spool.message_flow import MessageFlow
+from spool.nudge import Nudger
 from spool.safety import SafetyWatch
 from spool.store import Spool
+from spool.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,10 @@ class Tools:
     flow: MessageFlow
     keys: AccessKeyFile
     updates: Updates
+    configuration_sets: ConfigurationSets
+    committer: Committer
+    nudger: Nudger
+    tally: Tally
 
     @classmethod
     def of(
@@ -38,7 +47,25 @@ class Tools:
             max_bytes=settings.smtp.max_message_bytes,
             budget_bytes=settings.smtp.memory_budget_bytes,
         )
-        return cls(settings, spool, broker, watch, flow, AccessKeyFile(settings.access_keys_file), updates)
+        committer = Committer(
+            spool,
+            watch,
+            timeout_seconds=settings.api.commit_timeout_seconds,
+            failpoints=Failpoints.from_environment(),
+        )
+        return cls(
+            settings,
+            spool,
+            broker,
+            watch,
+            flow,
+            keys=AccessKeyFile(settings.access_keys_file),
+            updates=updates,
+            configuration_sets=ConfigurationSets(spool.redis, settings),
+            committer=committer,
+            nudger=Nudger(broker, settings),
+            tally=Tally(),
+        )
 
 
 TOOLS = web.AppKey("tools", Tools)

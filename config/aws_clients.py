@@ -106,6 +106,69 @@ def lambda_client(
     return session.client("lambda", config=config)
 
 
+#: Services that events are given to.
+EventService = Literal["cloudwatch", "events", "firehose", "sns"]
+
+
+def event_client(
+    session: aioboto3.Session, service: EventService, region: str = ""
+) -> AbstractAsyncContextManager[Any]:
+    """A client of a service that takes events; two attempts of it end within the time that one part may need."""
+    config = AioConfig(
+        connect_timeout=3,
+        read_timeout=8,
+        max_pool_connections=10,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+    )
+    open_client: Any = session.client  # the stubs list the services that are asked by their own client only
+    client: AbstractAsyncContextManager[Any] = open_client(service, region_name=region or None, config=config)
+    return client
+
+
+def ses_account_client(
+    region: str, *, access_key_id: str, secret_access_key: str, session_token: str, endpoint_url: str
+) -> AbstractAsyncContextManager[Any]:
+    """A client of SES v2 for questions about the account, with these credentials; throttling makes it slower."""
+    session = aws_session(region, access_key_id=access_key_id, secret_access_key=secret_access_key)
+    open_client: Any = session.client  # the stubs know no credentials that are given here
+    client: AbstractAsyncContextManager[Any] = open_client(
+        "sesv2",
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        aws_session_token=session_token or None,
+        endpoint_url=endpoint_url or None,
+        config=AioConfig(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 4, "mode": "standard"}),
+    )
+    return client
+
+
+#: Services whose set-up `mailsluice doctor` looks at.
+SetUpService = Literal["ses", "sesv2", "sns", "sqs", "sts"]
+
+
+def set_up_client(session: aioboto3.Session, service: SetUpService) -> AbstractAsyncContextManager[Any]:
+    """A client for a person who waits for the answer: short limits, two attempts. Raises one of BotoErrors."""
+    config = AioConfig(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 2, "mode": "standard"})
+    open_client: Any = session.client  # the stubs list the services that are asked by their own client only
+    client: AbstractAsyncContextManager[Any] = open_client(service, config=config)
+    return client
+
+
+def sqs_client(
+    session: aioboto3.Session, *, wait_seconds: float, endpoint_url: str = ""
+) -> AbstractAsyncContextManager[Any]:
+    """A client for the queue of SES's events, whose calls may wait so long for messages."""
+    config = AioConfig(
+        connect_timeout=5,
+        read_timeout=wait_seconds + 10,
+        max_pool_connections=20,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+    )
+    open_client: Any = session.client  # the stubs list the services that are asked by their own client only
+    client: AbstractAsyncContextManager[Any] = open_client("sqs", endpoint_url=endpoint_url or None, config=config)
+    return client
+
+
 def error_code(error: Exception) -> tuple[str, str]:
     """AWS's code and text of an error that the service told; of any other its name and words."""
     told = error.response.get("Error", {}) if isinstance(error, ClientError) else {}

@@ -1,6 +1,6 @@
 """Named places where a test can make a real process die, freeze or fail.
 
-`SLUICE_FAILPOINTS="relay.before_call=kill, gateway.after_commit=stop*1"`: actions kill (SIGKILL to itself), stop
+`SLUICE_FAILPOINTS="relay.before_call=kill, commit.after=stop*1"`: actions kill (SIGKILL to itself), stop
 (SIGSTOP to itself), raise; `*N` = only the first N times. Crash tests walk the list below, so that "a crash at each
 step" is a list and not luck. Off, and free but for one comparison, unless the variable is set.
 """
@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping
 
 FAILPOINTS: dict[str, str] = {
-    "gateway.before_commit": "message read, nothing written",
-    "gateway.after_commit": "message safe, client not answered",
+    "commit.before": "message read at a door, nothing written",
+    "commit.after": "message safe, client not answered",
     "gateway.after_reply": "client answered, nudge not pushed",
     "worker.after_claim": "lease taken, nothing else",
     "judge.before_call": "try of a function recorded, function not called",
@@ -26,7 +26,10 @@ FAILPOINTS: dict[str, str] = {
     "tell.before_bounce": "recipients refused, bounce not made",
     "finish.after_settle": "message finished, content not removed",
     "publisher.after_write": "events written out, cursor not moved",
-    "feedback.before_position": "SES's events noted, position not written",
+    "feedback.before_position": "SES's events applied, position not written",
+    "feedback.after_apply": "an event of SES written down, what follows from it not done",
+    "feedback.before_finished": "what follows from it done, not struck off",
+    "feedback.before_delete": "SES's events applied, not deleted from their queue",
 }
 
 VARIABLE = "SLUICE_FAILPOINTS"

@@ -93,7 +93,7 @@ class Settings(Section):
     routes: Mapping[str, RouteSettings] = Field({}, max_length=20)
     #: [configuration_sets.<name>], in the file only, in the shapes of SES's API: EventDestinations = a list of
     #: EventDestination. sending_events/configuration_sets/ reads and checks them.
-    configuration_sets: Mapping[str, Mapping[str, Any]] = {}
+    configuration_sets: Mapping[str, Mapping[str, Any]] = Field({}, repr=False)  # secrets of webhooks
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "Settings":

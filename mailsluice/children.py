@@ -13,7 +13,7 @@ from mailsluice.child import Child
 from mailsluice.embedded_redis import log_file
 from mailsluice.preflight import claim_spool
 from mailsluice.probes import answers_http, answers_ping
-from mailsluice.upstream import FEEDBACK_VARIABLE, api_environ, reachable, simulator_environ, simulator_url
+from mailsluice.upstream import api_environ, feedback_environ, reachable, simulator_environ
 
 #: What goes first when everything stops: no new mail, then what works on mail, then what only looks, then the store.
 DOORS, WORKERS, VIEWS, UPSTREAM, STORE = range(5)
@@ -38,7 +38,7 @@ def children_of(
     """The table; `environ` is what every child gets, `store` the embedded server when there is one."""
     needs = (store.name,) if store else ()
     if options.has_simulator:
-        environ = {**environ, FEEDBACK_VARIABLE: simulator_url(settings)}
+        environ = {**environ, **feedback_environ(settings)}
     api = api_environ(settings, environ) if options.has_simulator else environ
     parts = [
         *([store] if store else []),
@@ -101,7 +101,8 @@ def _feedback(
     """One reader of SES's events, where there are any."""
     if not (options.has_simulator or settings.feedback.is_configured):
         return []
-    return [Child("feedback", own_command("feedback"), environ, stop_wave=WORKERS, needs=needs)]
+    seen = simulator_environ(settings, environ) if options.has_simulator else environ
+    return [Child("feedback", own_command("feedback"), seen, stop_wave=WORKERS, needs=needs)]
 
 
 def _simulator(settings: Settings, environ: Mapping[str, str]) -> Child:

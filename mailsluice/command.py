@@ -12,11 +12,15 @@ from typing import Annotated
 import typer
 
 from config.errors import Refused, SluiceError
+from mailsluice.doctor_command import add_doctor_command
+from mailsluice.event_commands import events_app
 from mailsluice.key_commands import key_app
 from mailsluice.operator_commands import add_operator_commands
 from mailsluice.options import AsJson, ConfigFile, DataDir
 from mailsluice.options import load as _load
 from mailsluice.rules_commands import rules_app
+from mailsluice.set_commands import sets
+from mailsluice.suppression_commands import suppression_app
 
 app = typer.Typer(
     name="mailsluice",
@@ -29,6 +33,8 @@ app = typer.Typer(
 user_app = typer.Typer(help="SMTP users: who may submit from outside the allowed networks.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
 app.add_typer(key_app, name="key")
+app.add_typer(suppression_app, name="suppression")
+app.add_typer(events_app, name="events")
 app.add_typer(rules_app, name="rules")
 
 
@@ -175,6 +181,8 @@ def queue(
 
 
 add_operator_commands(app)
+add_doctor_command(app)
+app.command()(sets)
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """What is checked before anything is started, so that a mistake is one clear line and not a restart loop.
 
 The data dir exists, belongs to one supervisor only and is for this user only; every port can be opened; the file of
-rules is right; a server that is not ours can keep mail; the spool is not another installation's. Each check returns
-sentences that say what to do; the caller shows them all at once.
+rules and the configuration sets are right; a server that is not ours can keep mail; the spool is not another
+installation's. Each check returns sentences that say what to do; the caller shows them all at once.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from config.errors import Refused
 from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import variable_of
+from sending_events.configuration_sets import set_file
 from spool.environment import claim_if_it_answers
 from spool.safety import SafetyReport, SafetyWatch
 from worker.relay.credentials import AwsSession, CredentialSource, NoCredentials
@@ -163,6 +164,15 @@ def rule_problems(settings: Settings) -> list[str]:
     """Everything that is wrong with the file of rules."""
     try:
         check_file(settings)
+    except Refused as refused:
+        return refused.reason.splitlines()
+    return []
+
+
+def set_problems(settings: Settings) -> list[str]:
+    """Everything that is wrong with the configuration sets of the settings file."""
+    try:
+        set_file.check_file(settings)
     except Refused as refused:
         return refused.reason.splitlines()
     return []

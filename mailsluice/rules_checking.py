@@ -1,5 +1,6 @@
 """`mailsluice rules check`: whether a rules file can be used, and what it holds."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from aws_api.admin.wording import escaped, many
 from config.errors import Refused
 from config.settings import Settings
-from worker.rules.records import Archive, RuleSet, RunLambda, UseConfigurationSet
+from worker.rules.records import Archive, Change, RuleSet, RunLambda, UseConfigurationSet
 from worker.rules.rule_file import Known, RulesRefused, read_rules
 
 EXIT_MISTAKES = 1
@@ -50,13 +51,18 @@ def told(rules: RuleSet, settings: Settings) -> str:
         lines.append("  note: [smtp] local_domains is empty, so no mail is INBOUND")
     if archiving := [rule.name for rule in rules.rules if any(isinstance(one, Archive) for one in rule.changes)]:
         lines.append(f"  note: ARCHIVE ({_names(archiving)}) only names an archive; nothing is archived yet")
-    naming = [rule.name for rule in rules.rules if any(isinstance(one, UseConfigurationSet) for one in rule.changes)]
+    mapped = settings.relay.configuration_sets
+    naming = [rule.name for rule in rules.rules if any(_is_mapped(one, mapped) for one in rule.changes)]
     if naming and settings.unknown_policy == "confirm":
         lines.append(
-            f"  note: CONFIGURATION_SET ({_names(naming)}): SES's events of these sets have to come to [feedback] too, "
-            "or each call without an answer is sent again"
+            f"  note: CONFIGURATION_SET ({_names(naming)}): [relay] configuration_sets has sets of SES for these; "
+            "their events have to come to [feedback] too, or each call without an answer is sent again"
         )
     return "\n".join(lines)
+
+
+def _is_mapped(change: Change, mapped: Mapping[str, str]) -> bool:
+    return isinstance(change, UseConfigurationSet) and change.name in mapped
 
 
 def _names(rules: list[str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import typer
 from redis import asyncio as aioredis
 
+from aws_api.admin.feedback_words import feedback_words
 from aws_api.admin.story import (
     NOWHERE,
     Surroundings,
@@ -73,12 +74,27 @@ def _head(message: Message, now_ms: int, around: Surroundings) -> Iterator[str]:
     yield f"  accepted    {accepted}, by {_DOORS[message.door]}{_origin(message)}"
     yield f"  size        {message.size_bytes:,} bytes"
     yield f"  sender      {escaped(message.sender) or '<> (the null sender)'}"
+    yield from _parameters(message)
     if message.header_message_id:
         yield f"  Message-ID  {escaped(message.header_message_id)}"
     if message.failures or message.crashes:
         yield f"  trouble     {many(message.failures, 'error')} in a step, {many(message.crashes, 'worker')} lost"
     if message.told:
         yield f"  bounce      the sender was told about {many(len(message.told), 'recipient')}"
+
+
+def _parameters(message: Message) -> Iterator[str]:
+    """What the sender said beside the mail, and that it said so more than once."""
+    said = message.parameters
+    if said.configuration_set:
+        yield f"  set         {escaped(said.configuration_set)}"
+    if said.tags:
+        yield f"  tags        {', '.join(f'{escaped(name)}={escaped(value)}' for name, value in said.tags)}"
+    arns = {"Source": said.source_arn, "From": said.from_arn, "Return-Path": said.return_path_arn}
+    if any(arns.values()):
+        yield f"  ARNs        {', '.join(f'{name} {escaped(arn)}' for name, arn in arns.items() if arn)}"
+    if message.repeats:
+        yield f"  repeats     it came {many(message.repeats, 'time')} again with its key, which changed nothing"
 
 
 def _origin(message: Message) -> str:
@@ -119,6 +135,8 @@ def _recipients(message: Message) -> Iterator[str]:
         detail = f"SES id {answer['ses_message_id']}" if answer["ses_message_id"] else answer["reason"]
         if answer["redirected_to"]:
             detail += f", sent to {answer['redirected_to']} instead (fence)"
+        if later := feedback_words(message, index):
+            detail += f", then {later}"
         decided = decision_words(message, index)
         groups.setdefault((state, number, detail, decided), []).append(escaped(address) + origin_words(message, index))
     yield f"Recipients: {len(message.recipients):,}"

@@ -28,6 +28,7 @@ from mailsluice.preflight import (
     port_problems,
     rule_problems,
     server_report,
+    set_problems,
 )
 from mailsluice.run_file import RunFile
 from mailsluice.supervisor import Supervisor
@@ -39,7 +40,7 @@ def run_up(settings: Settings, options: UpOptions) -> None:
     """Returns after a signal, when everything is stopped. Raises Refused (a check) or ChildFailed (a first start)."""
     started_at = time.monotonic()
     set_up_logging(settings.log, "up")
-    lock = _lock_and_check(settings, doors_of(settings, options), rule_problems(settings))
+    lock = _lock_and_check(settings, doors_of(settings, options), [*rule_problems(settings), *set_problems(settings)])
     if not options.has_simulator:
         asyncio.run(_warn_without_credentials(settings))
     environ = _environ_of(settings)

@@ -1,4 +1,4 @@
-"""The environment that decides where worker, API and functions find AWS: the simulator, or the real one.
+"""The environment that decides where our processes and functions find AWS: the simulator, or the real one.
 
 With the simulator nothing may reach a real account by mistake: the endpoints are ours, the credentials are dummies,
 and profiles, roles and the instance's metadata are out of sight. With `aws` the ordinary environment is not touched.
@@ -10,8 +10,10 @@ from collections.abc import Collection, Mapping
 from config.settings import Settings
 from config.settings_source import variable_of
 
-#: Tells every process that SES's events can be read, and where: the simulator has them.
-FEEDBACK_VARIABLE = variable_of("feedback", "simulator_url")
+#: Tells every process that SES's events can be read, and where: the simulator has them in a queue.
+FEEDBACK_VARIABLE = variable_of("feedback", "queue_url")
+#: Of the simulator (simulator/sqs_calls.py, simulator/event_routes.py), which takes no name from us.
+_QUEUE_PATH = "/sqs/123456789012/ses-events"
 REGION = "us-east-1"
 #: Variables that could lead a worker of the simulator to a real account or another endpoint.
 LEADING_ELSEWHERE = frozenset(
@@ -41,8 +43,15 @@ SEEN_BY_FUNCTIONS = (
 )
 
 
+def feedback_environ(settings: Settings) -> dict[str, str]:
+    """Where SES's events come from beside the simulator, unless the operator named a place."""
+    if settings.feedback.queue_url or settings.feedback.simulator_url:
+        return {}
+    return {FEEDBACK_VARIABLE: simulator_queue_url(settings)}
+
+
 def simulator_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a worker, and of the API, whose SES and S3 are the simulator.
+    """The environment of every process whose SES, S3 and queue of events are the simulator.
 
     Who keeps contents in a bucket, or names an S3 (MinIO for instance), needs keys of their own: these stay as they
     are, and the endpoints of SES keep mail from a real account.
@@ -51,6 +60,8 @@ def simulator_environ(settings: Settings, environ: Mapping[str, str]) -> dict[st
     endpoints = {
         "AWS_ENDPOINT_URL_SES": url,
         "AWS_ENDPOINT_URL_SESV2": url,
+        "AWS_ENDPOINT_URL_SNS": url,
+        "AWS_ENDPOINT_URL_SQS": url,
         "NO_PROXY": _with_host(environ.get("NO_PROXY", ""), settings.simulator.host),
         "no_proxy": _with_host(environ.get("no_proxy", ""), settings.simulator.host),
     }
@@ -58,14 +69,15 @@ def simulator_environ(settings: Settings, environ: Mapping[str, str]) -> dict[st
         return {**_without(environ, {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}), **endpoints}
     if environ.get("AWS_ENDPOINT_URL_S3"):
         kept = _without(environ, {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"})
-        # A profile or a role of theirs would lose against keys in the environment.
-        missing = {} if kept.keys() & LEADING_ELSEWHERE else _dummies(environ)
+        # A profile or a role of theirs would lose against keys in the environment, and may need the real STS.
+        missing = {} if kept.keys() & LEADING_ELSEWHERE else {**_dummies(environ), "AWS_ENDPOINT_URL_STS": url}
         return {**missing, **kept, **endpoints, **_for_functions(settings, environ)}
     return {
         **_without(environ, LEADING_ELSEWHERE),
         **endpoints,
         **_dummies(environ),
         "AWS_ENDPOINT_URL_S3": f"{url}/s3",
+        "AWS_ENDPOINT_URL_STS": url,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         **_for_functions(settings, environ),
@@ -106,6 +118,11 @@ def _without(environ: Mapping[str, str], names: Collection[str]) -> dict[str, st
 def simulator_url(settings: Settings) -> str:
     """Where the simulator is reached from this machine."""
     return f"http://{address(settings.simulator.host, settings.simulator.port)}"
+
+
+def simulator_queue_url(settings: Settings) -> str:
+    """The queue that the simulator's events come to."""
+    return f"{simulator_url(settings)}{_QUEUE_PATH}"
 
 
 def reachable(host: str) -> str:

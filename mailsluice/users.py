@@ -32,6 +32,11 @@ def list_users(file: Path) -> str:
     return "\n".join(f"{user.name}  {', '.join(user.senders)}" for user in users)
 
 
+def ask_password(*, is_piped: bool) -> str:
+    """A password that is there already: from the first line of stdin, or asked for once on the terminal."""
+    return sys.stdin.readline().rstrip("\r\n") if is_piped else getpass.getpass("Password: ")
+
+
 def read_password(*, is_piped: bool) -> str:
     """From the first line of stdin, or asked for twice on the terminal."""
     if is_piped:

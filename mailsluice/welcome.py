@@ -18,8 +18,8 @@ def welcome(settings: Settings, *, has_simulator: bool, after_seconds: float) ->
         else None,
         (
             "API",
-            f"http://{address(settings.api.host, settings.api.port)}/healthz",
-            "also /metrics, and AWS's message-flow API",
+            f"http://{address(settings.api.host, settings.api.port)}/",
+            "endpoint_url for boto3's ses and sesv2; also /healthz, /metrics",
         ),
         ("Simulator", pages, "every mail that the simulated SES took; an S3 under /s3") if has_simulator else None,
         ("Flower", f"http://{address(settings.flower.host, settings.flower.port)}/", "the workers and their tasks")
@@ -35,6 +35,7 @@ def welcome(settings: Settings, *, has_simulator: bool, after_seconds: float) ->
     head = f"mailsluice is ready after {after_seconds:.1f} s. Ctrl-C stops it."
     if is_open_to_this_machine(settings):
         send = [f"Send a first mail, {seen}", "", f"  {first_mail(settings, has_simulator=has_simulator)}"]
+        send += ["", "`mailsluice doctor` looks at all of it, and shows that the events of SES come back."]
     else:
         send = [user_is_needed(settings)]
     return "\n".join(["", head, "", *lines, "", *send, "", ""])

@@ -1,7 +1,7 @@
 """What SES tells later about mail that went through here (Delivery, Bounce, Complaint …), as a record of the stream.
 
 The record holds SES's own event as it came, so that nothing of it is lost when our own record of the message is
-forgotten. What is told outside is that event with our ids and tags; records.py says how.
+forgotten. What is told outside is that event with our ids and tags; rendering.py says how.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from sending_events.records import UnreadableEvent
+from sending_events.records import UnreadableEvent, checked_id
 
 KIND = "ses"
 
@@ -52,7 +52,7 @@ class FeedbackRecord:
             values = orjson.loads(raw)
             return cls(
                 event_type=values["type"],
-                message_id=values["id"],
+                message_id=checked_id(values["id"]),
                 at_ms=int(values["at"]),
                 ses_message_id=values.get("ses", ""),
                 event=values["event"],

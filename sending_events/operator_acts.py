@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 import orjson
 
-from sending_events.records import EventRecord, UnreadableEvent, iso, rendered_line
-from spool.records import Message
+from sending_events.records import UnreadableEvent, iso
 
-Action = Literal["pause", "resume", "hold", "release", "cancel", "retry", "drain", "undrain"]
+Action = Literal["pause", "resume", "hold", "release", "cancel", "retry", "drain", "undrain", "replay"]
 KIND = "operator"
 EVENT_TYPE, OBJECT_NAME = "sluice:Operator", "operator"
 
@@ -52,8 +51,15 @@ class OperatorAct:
         return orjson.dumps({**values, **{name: value for name, value in more.items() if value}})
 
     @classmethod
-    def decode(cls, values: Mapping[str, Any]) -> "OperatorAct":
-        """The inverse of encode, from the parsed JSON. Raises what indexing and converting raise."""
+    def decode(cls, raw: bytes) -> "OperatorAct":
+        """The inverse of encode. Raises UnreadableEvent."""
+        try:
+            return cls._of(orjson.loads(raw))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _of(cls, values: Mapping[str, Any]) -> "OperatorAct":
         return cls(
             action=values["do"],
             at_ms=int(values["at"]),
@@ -69,28 +75,6 @@ class OperatorAct:
 
 #: Ids written out in one event.
 SHOWN_IDS = 50
-
-Record = EventRecord | OperatorAct
-
-
-def decoded(raw: bytes) -> Record:
-    """The record of a stream entry. Raises UnreadableEvent."""
-    if b'"k":"operator"' not in raw[:20]:
-        return EventRecord.decode(raw)
-    try:
-        return OperatorAct.decode(orjson.loads(raw))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
-
-
-def line_of(record: Record, messages: Mapping[str, Message], event_id: str) -> bytes:
-    """The record as one line of JSON without a line end. Raises UnreadableEvent."""
-    if isinstance(record, EventRecord):
-        return rendered_line(record, messages.get(record.message_id), event_id)
-    try:
-        return orjson.dumps(rendered(record, event_id))
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
-        raise UnreadableEvent("not an act", detail=f"{type(error).__name__}: {error}") from error
 
 
 def rendered(act: OperatorAct, event_id: str) -> dict[str, Any]:

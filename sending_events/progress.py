@@ -7,11 +7,13 @@ process until its pause is over. Only the server's clock counts. Knows nothing o
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal, NamedTuple
 
 from redis import asyncio as aioredis
 
@@ -19,6 +21,13 @@ from config.errors import TryLater
 from config.queues import KEY_PREFIX
 from spool import keys
 from spool.scripts import Argument, Script, answer_of
+
+#: Where a destination without a cursor begins: at the oldest entry that is kept, or after the newest.
+Start = Literal["oldest", "end"]
+#: Counters of dead letters: the destination said never, or did not take them in time.
+DeadCounter = Literal["events_refused", "events_too_old"]
+REFUSED: DeadCounter = "events_refused"
+TOO_OLD: DeadCounter = "events_too_old"
 
 # Entries of a dead-letter stream: enough to see what is wrong, too few to fill the server.
 MAX_DEAD_LETTERS = 1000
@@ -48,14 +57,22 @@ RENEW = EventScript("renew")
 RELEASE = EventScript("release")
 TRIM = EventScript("trim")
 WAITING = EventScript("waiting")
+READY = EventScript("ready")
+SKIP = EventScript("skip")
+START = EventScript("start")
+REPLAY = EventScript("replay")
+REDEEM = EventScript("redeem")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of the event stream: its id, which is the event id, and the short form."""
+class Entry(NamedTuple):
+    """One entry of the event stream: its id and the short form. Made for every event, hence no dataclass."""
 
     id: str
     raw: bytes
+    #: What `eventId` is: the entry's id, or the one of the dead letter that this is.
+    event_id: str
+    #: The only destination that is told; "" = all that want it.
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,39 @@ class Turn:
     cursor: str
     #: How often in a row the destination did not take what it was offered.
     failures: int
+    #: The server's clock when the turn began.
+    began_at_ms: int = 0
+    #: Entries after the first up to the second are not offered; "" = no such gap.
+    skip_after: str = ""
+    skip_to: str = ""
+
+    def is_skipped(self, entry_id: str) -> bool:
+        """Whether the entry lies where a replay has its end."""
+        if not self.skip_to:
+            return False
+        return order_of(self.skip_after) < order_of(entry_id) <= order_of(self.skip_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Entries that a cursor moves past."""
+
+    #: Id of the last of them.
+    to: str
+    entries: int
+    #: How many of them the destination took.
+    taken: int = 0
+    #: Those that become dead letters, with the reason, and what they count as.
+    dead: Sequence[tuple[Entry, str]] = ()
+    counter: DeadCounter = REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much of what every destination has taken is kept for a replay."""
+
+    seconds: float = 0.0
+    events: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +124,8 @@ class Trim:
     """What one trim did. `lost` names only destinations that lost entries they had not taken."""
 
     removed: int
-    too_many: int
+    #: Entries that the next step may remove.
+    left: int
     lost: dict[str, int]
 
 
@@ -95,17 +146,18 @@ class Progress:
         self._lock_ms = int(lock_seconds * 1000)
 
     @contextlib.asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[Turn | None]:
+    async def turn(self, name: str, start: Start = "oldest") -> AsyncIterator[Turn | None]:
         """The turn while the block runs; None when another has it or the destination is to be left alone.
 
-        A killed process gives its turn back after `lock_seconds`.
+        A killed process gives its turn back after `lock_seconds`. `start`: where a destination without a cursor begins.
         """
         token = secrets.token_hex(16)
-        answer = await BEGIN(self._redis, [name, token, self._lock_ms])
+        answer = await BEGIN(self._redis, [name, token, self._lock_ms, start])
         if not answer:
             yield None
             return
-        turn = Turn(name, token, answer[0].decode(), answer[1])
+        cursor, failures, began_at_ms, skip_after, skip_to = answer
+        turn = Turn(name, token, cursor.decode(), failures, began_at_ms, skip_after.decode(), skip_to.decode())
         renewing = asyncio.create_task(self._keep(turn))
         try:
             yield turn
@@ -122,49 +174,64 @@ class Progress:
                 if not await RENEW(self._redis, [turn.name, turn.token, self._lock_ms]):
                     return
 
-    async def read(self, turn: Turn, count: int) -> list[Entry]:
+    async def read(self, cursor: str, count: int) -> list[Entry]:
         """The next entries after the cursor, at most `count`."""
-        rows = await answer_of(self._redis.xrange(keys.EVENTS, f"({turn.cursor}", "+", count))
-        return [Entry(id_.decode(), fields.get(b"d", b"")) for id_, fields in rows]
+        rows = await answer_of(self._redis.xrange(keys.EVENTS, f"({cursor}", "+", count))
+        return [entry_of(id_.decode(), fields) for id_, fields in rows]
 
-    async def advance(
-        self, turn: Turn, to: str, entries: int, refused: Sequence[tuple[Entry, str]] = ()
-    ) -> Turn | None:
-        """Moves the cursor past `entries` entries; those `refused`, with the reason, become dead letters.
+    async def advance(self, turn: Turn, passed: Passed) -> Turn | None:
+        """Moves the cursor past some entries.
 
         None when the turn was lost: nothing moved, the entries will be offered again.
         """
-        arguments: list[Argument] = [turn.name, turn.token, turn.cursor, to, entries, MAX_DEAD_LETTERS]
-        for entry, reason in refused:
-            arguments += [entry.id, entry.raw, reason]
-        moved = await ADVANCE(self._redis, arguments)
-        return Turn(turn.name, turn.token, to, 0) if moved else None
+        arguments: list[Argument] = [turn.name, turn.token, turn.cursor, passed.to, passed.entries, passed.taken]
+        arguments += [MAX_DEAD_LETTERS, passed.counter]
+        for entry, reason in passed.dead:
+            arguments += [entry.event_id, entry.raw, reason]
+        if not await ADVANCE(self._redis, arguments):
+            return None
+        is_answered = passed.taken > 0 or (passed.dead and passed.counter == REFUSED)
+        return dataclasses.replace(turn, cursor=passed.to, failures=0 if is_answered else turn.failures)
 
     async def fail(self, turn: Turn, pause: int, error: str) -> None:
         """The destination is left alone for `pause` milliseconds."""
         await FAIL(self._redis, [turn.name, turn.token, pause, error])
 
-    async def has_work(self, name: str) -> bool:
-        """Whether something waits that may be offered now; reads one entry."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.get(keys.cursor_key(name))
-        pipeline.hget(destination_key(name), "next_try_at_ms")
-        pipeline.xrevrange(keys.EVENTS, "+", "-", 1)
-        pipeline.time()
-        cursor, next_try_at_ms, last, (seconds, microseconds) = await answer_of(pipeline.execute())
-        if not last or (cursor and _order(cursor) >= _order(last[0][0])):
-            return False
-        now_ms: int = seconds * 1000 + microseconds // 1000
-        return int(next_try_at_ms or 0) <= now_ms
+    async def ready(self, names: Sequence[str]) -> dict[str, str]:
+        """The cursors of those that something may be offered now: entries are behind it, and nobody is at work."""
+        cursors = await READY(self._redis, list(names)) if names else ()
+        return {name: cursor.decode() for name, cursor in zip(names, cursors, strict=True) if cursor}
+
+    async def skip(self, moves: Sequence[tuple[str, str, str, int]]) -> int:
+        """Moves cursors (name, from, to, entries between) of destinations that want nothing of it; how many moved."""
+        return int(await SKIP(self._redis, [part for move in moves for part in move])) if moves else 0
+
+    async def start(self, names: Sequence[str]) -> int:
+        """Those without a cursor are told what happens from now on; how many that are."""
+        return int(await START(self._redis, list(names))) if names else 0
+
+    async def forget(self, names: Sequence[str]) -> None:
+        """Their places are not kept any more."""
+        if names:
+            gone = [key for name in names for key in (keys.cursor_key(name), destination_key(name))]
+            await answer_of(self._redis.delete(*gone))
 
     async def backlogs(self, names: Sequence[str]) -> dict[str, int]:
         """Entries waiting for each destination; costs the same for one and for a million."""
         return dict(zip(names, await WAITING(self._redis, list(names)), strict=True)) if names else {}
 
-    async def trim(self, names: Sequence[str], max_backlog: int) -> Trim:
-        """One step of removing what is taken by all of `names`, or too much."""
-        removed, too_many, *lost = await TRIM(self._redis, [max_backlog, TRIM_STEP, *names])
-        return Trim(removed, too_many, {name: by for name, by in zip(names, lost, strict=True) if by})
+    async def trim(self, names: Sequence[str], max_backlog: int, kept: Kept) -> Trim:
+        """One step of removing what is taken by all of `names` and not kept, or too much."""
+        arguments: list[Argument] = [max_backlog, TRIM_STEP, int(kept.seconds * 1000), kept.events, *names]
+        removed, left, *lost = await TRIM(self._redis, arguments)
+        return Trim(removed, left, {name: by for name, by in zip(names, lost, strict=True) if by})
+
+
+def entry_of(id_: str, fields: Mapping[bytes, bytes]) -> Entry:
+    """An entry as the server answers it."""
+    if b"only" in fields:
+        return Entry(id_, fields.get(b"d", b""), fields.get(b"id", b"").decode() or id_, fields[b"only"].decode())
+    return Entry(id_, fields.get(b"d", b""), id_)
 
 
 def destination_key(name: str) -> str:
@@ -177,6 +244,7 @@ def dead_letters_key(name: str) -> str:
     return KEY_PREFIX + "dead:" + name
 
 
-def _order(stream_id: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = stream_id.partition(b"-")
+def order_of(stream_id: str) -> tuple[int, int]:
+    """By which ids of the stream are compared."""
+    milliseconds, _, sequence = stream_id.partition("-")
     return int(milliseconds), int(sequence)

@@ -3,7 +3,7 @@
 Texts that are not on record from the real service are marked so; callers should go by the code there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from simulator.caller import Caller
 from simulator.checks import Envelope
@@ -33,21 +33,24 @@ STATES: Mapping[str, tuple[Refused | None, str]] = {
 }
 
 
-def admit(settings: SimulatorSettings, envelope: Envelope, caller: Caller) -> None:
-    """Return when the account would take the call; raises `Refused`."""
+def admit(settings: SimulatorSettings, envelope: Envelope, caller: Caller, made_sets: Collection[str] = ()) -> None:
+    """Return when the account would take the call; raises `Refused`. `made_sets`: those that the API made."""
     refused, _ = STATES[settings.account_state]
     if refused is not None:
         raise Refused(refused.refusal, refused.text)
-    _check_configuration_set(settings, envelope.configuration_set)
+    _check_configuration_set(settings, envelope.configuration_set, made_sets)
     if settings.sandbox or settings.verified_identities:
         _check_identities(settings, envelope, caller)
 
 
-def _check_configuration_set(settings: SimulatorSettings, name: str | None) -> None:
+def _check_configuration_set(settings: SimulatorSettings, name: str | None, made_sets: Collection[str]) -> None:
     if name is None:
         return
     members = {"ConfigurationSetName": name}
-    if settings.configuration_sets and name not in settings.configuration_sets:  # the angle brackets are SES's
+    if settings.configuration_sets and name not in {
+        *settings.configuration_sets,
+        *made_sets,
+    }:  # the angle brackets are SES's
         raise Refused(NO_SUCH_SET, f"Configuration set <{name}> does not exist.", members)
     if name in settings.paused_configuration_sets:  # text not on record
         raise Refused(SET_PAUSED, f"Email sending is paused for configuration set <{name}>.", members)

@@ -4,11 +4,12 @@ import time
 
 from aiohttp import web
 
-from simulator import controls, pages, sends
+from simulator import controls, pages, sends, sqs, suppressed
 from simulator.s3 import add_s3
 from simulator.s3_objects import Objects
 from simulator.settings import SimulatorSettings
 from simulator.simulated import SIMULATED, build
+from simulator.sqs_calls import PREFIX as SQS_PREFIX
 
 
 def make_app(settings: SimulatorSettings) -> web.Application:
@@ -19,8 +20,11 @@ def make_app(settings: SimulatorSettings) -> web.Application:
     app.add_routes(
         [
             web.post("/", sends.answer_query),
+            web.post(SQS_PREFIX + "{path:(?:/.*)?}", sqs.answer),
             web.post("/v2/email/outbound-emails", sends.answer_send_email),
             web.get("/v2/email/account", sends.answer_get_account),
+            web.route("*", suppressed.PATH, sends.answer_suppression),
+            web.route("*", suppressed.PATH + "/{address}", sends.answer_suppression),
             web.route("*", "/v2/{path:.*}", sends.answer_unknown_rest),
             web.get("/healthz", controls.healthz),
             web.get("/ledger", controls.ledger),

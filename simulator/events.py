@@ -24,6 +24,11 @@ SUPPRESSED_TEXT = (
     "Amazon SES has suppressed sending to this address because it has a recent history of bouncing as an invalid "
     "address."
 )
+ON_LIST_TEXT = (
+    "Amazon SES did not send the message to this address because it is on the suppression list for your account. "
+    "For more information about removing addresses from the suppression list, see the Amazon SES Developer Guide at "
+    "https://docs.aws.amazon.com/ses/latest/DeveloperGuide/sending-email-suppression-list.html"
+)
 #: name in commonHeaders: (header, whether it holds addresses)
 COMMON_HEADERS: Mapping[str, tuple[str, bool]] = {
     "returnPath": ("return-path", False),
@@ -158,6 +163,10 @@ def _suppressed(call: AcceptedCall, recipients: Sequence[str]) -> dict[str, obje
     return _bounce_of(call, recipients, "Suppressed", SUPPRESSED_TEXT, "dns; amazonses.com")
 
 
+def _on_account_list(call: AcceptedCall, recipients: Sequence[str]) -> dict[str, object]:
+    return _bounce_of(call, recipients, "OnAccountSuppressionList", ON_LIST_TEXT, "dns; amazonses.com")
+
+
 def _bounce_of(
     call: AcceptedCall, recipients: Sequence[str], sub_type: str, diagnostic_code: str, reporting_mta: str
 ) -> dict[str, object]:
@@ -197,5 +206,6 @@ _WRITERS: Mapping[Kind, tuple[str, str, _Writer]] = {
     Kind.DELIVERY: ("Delivery", "delivery", _delivery),
     Kind.BOUNCE: ("Bounce", "bounce", _bounce),
     Kind.SUPPRESSED: ("Bounce", "bounce", _suppressed),
+    Kind.ON_ACCOUNT_LIST: ("Bounce", "bounce", _on_account_list),
     Kind.COMPLAINT: ("Complaint", "complaint", _complaint),
 }

@@ -11,7 +11,7 @@ Theory of operation:
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simulator.events import AcceptedCall, line_of
@@ -52,11 +52,11 @@ class Feed:
         #: position of the first event that nobody may read yet
         self._readable_end = 0
 
-    def append(self, call: AcceptedCall) -> None:
-        """Record what SES has to tell of an accepted call."""
+    def append(self, call: AcceptedCall, suppressed: Sequence[str] = ()) -> None:
+        """Record what SES has to tell of an accepted call; `suppressed` are on the account's list."""
         now = self._clock()
         shared = CALL_BYTES + len(call.headers) + RECIPIENT_BYTES * len(call.destinations)
-        for happening in happenings(call.destinations):
+        for happening in happenings(call.destinations, suppressed):
             cost = shared + EVENT_BYTES + MENTION_BYTES * len(happening.recipients)
             self._entries.append(_Entry(now, call, happening, cost))
             self._bytes += cost
@@ -78,12 +78,17 @@ class Feed:
 
     def read(self, since: int) -> tuple[list[bytes], int]:
         """Lines from a position on, at most `MAX_EVENTS_PER_ANSWER`, and the position behind them."""
+        found, following = self.read_happenings(since)
+        return [line_of(call, happening) for call, happening in found], following
+
+    def read_happenings(self, since: int) -> tuple[list[tuple[AcceptedCall, Happening]], int]:
+        """The same before they are written."""
         end = self._find_readable_end()
         start = max(since, self.first_position) if since <= end else self.first_position
         stop = min(start + MAX_EVENTS_PER_ANSWER, end)
         first = self.first_position
         entries = (self._entries[position - first] for position in range(start, stop))
-        return [line_of(entry.call, entry.happening) for entry in entries], max(stop, start)
+        return [(entry.call, entry.happening) for entry in entries], max(stop, start)
 
     def has_more(self, position: int) -> bool:
         """Whether there is something to read from a position on already."""

@@ -4,7 +4,7 @@
 (`bounce+anything@`). They count against the rate and not against the daily quota. Everybody else gets the mail.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +18,7 @@ class Kind(Enum):
     DELIVERY = "Delivery"
     BOUNCE = "Bounce"
     SUPPRESSED = "Suppressed"
+    ON_ACCOUNT_LIST = "OnAccountSuppressionList"
     COMPLAINT = "Complaint"
 
 
@@ -30,6 +31,7 @@ FATES: Mapping[str, tuple[Kind, ...]] = {
     "suppressionlist": (Kind.SUPPRESSED,),
 }
 _EVERYBODY_ELSE = (Kind.DELIVERY,)
+_ON_ACCOUNT_LIST = (Kind.ON_ACCOUNT_LIST,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,14 @@ def is_simulated(address: str) -> bool:
     return _name_of(address) in FATES
 
 
-def happenings(destinations: Sequence[str]) -> Iterator[Happening]:
-    """What SES has to tell of an accepted call, the Send first."""
+def happenings(destinations: Sequence[str], suppressed: Collection[str] = ()) -> Iterator[Happening]:
+    """What SES has to tell of an accepted call, the Send first; `suppressed` are on the account's own list."""
     yield Happening(Kind.SEND, tuple(destinations))
-    fates = [(address, FATES.get(_name_of(address), _EVERYBODY_ELSE)) for address in destinations]
-    for kind in (Kind.DELIVERY, Kind.BOUNCE, Kind.SUPPRESSED, Kind.COMPLAINT):
+    fates = [
+        (address, _ON_ACCOUNT_LIST if address in suppressed else FATES.get(_name_of(address), _EVERYBODY_ELSE))
+        for address in destinations
+    ]
+    for kind in (Kind.DELIVERY, Kind.BOUNCE, Kind.SUPPRESSED, Kind.ON_ACCOUNT_LIST, Kind.COMPLAINT):
         if befallen := tuple(address for address, kinds in fates if kind in kinds):
             yield Happening(kind, befallen)
 

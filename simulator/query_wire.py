@@ -132,9 +132,14 @@ def send_quota(max_24_hour_send: float, max_send_rate: float, sent_last_24_hours
 
 
 def _answer(action: str, result: str) -> web.Response:
+    return answer(action, result, NAMESPACE)
+
+
+def answer(action: str, result: str, namespace: str) -> web.Response:
+    """A good answer; `result` is XML."""
     request_id = new_request_id()
     body = (
-        f'<{action}Response xmlns="{NAMESPACE}"><{action}Result>{result}</{action}Result>'
+        f'<{action}Response xmlns="{namespace}"><{action}Result>{result}</{action}Result>'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
     )
     return _xml(200, body, request_id)
@@ -143,18 +148,18 @@ def _answer(action: str, result: str) -> web.Response:
 def refused(refused: Refused) -> web.Response:
     """The error envelope of the Query protocol; 5xx is the service's fault ("Receiver")."""
     request_id, refusal = new_request_id(), refused.refusal
-    members = "".join(f"<{name}>{_escaped(value)}</{name}>" for name, value in refused.members.items())
+    members = "".join(f"<{name}>{escaped(value)}</{name}>" for name, value in refused.members.items())
     fault = "Sender" if refusal.query_status < 500 else "Receiver"
     body = (
         f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>{fault}</Type><Code>{refusal.query_code}</Code>'
-        f"<Message>{_escaped(refused.text)}</Message>{members}</Error>"
+        f"<Message>{escaped(refused.text)}</Message>{members}</Error>"
         f"<RequestId>{request_id}</RequestId></ErrorResponse>"
     )
     return _xml(refusal.query_status, body, request_id)
 
 
-def _escaped(text: str) -> str:
-    """XML 1.0 has no way to write most control characters, and texts quote what the client sent."""
+def escaped(text: str) -> str:
+    """Text for XML. XML 1.0 has no way to write most control characters, and texts quote what the client sent."""
     return escape("".join(character if character.isprintable() else "?" for character in text))
 
 

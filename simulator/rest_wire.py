@@ -1,6 +1,7 @@
 """The v2 wire: rest-json (API version 2019-09-27), of which SendEmail with raw content and GetAccount are served."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import orjson
 from aiohttp import web
@@ -90,6 +91,19 @@ def _tags(call: Mapping[str, object]) -> tuple[tuple[str, str], ...] | None:
             raise Refused(MALFORMED, "EmailTags holds something that is not an object.")
         found.append((_text(tag, "Name") or "", _text(tag, "Value") or ""))
     return tuple(found) or None
+
+
+def epoch_of(text: str) -> float:
+    """Unix time of an ISO instant, as SDKs write it into a query."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise Refused(INVALID, f"{text[:40]} is not an instant.") from error
+
+
+def good(answer: Mapping[str, object]) -> web.Response:
+    """An answer with status 200."""
+    return _json(200, answer, new_request_id())
 
 
 def sent(ses_message_id: str) -> web.Response:

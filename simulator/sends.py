@@ -1,4 +1,4 @@
-"""The AWS operations: both ways to send, and both ways to ask for the limits.
+"""The AWS operations: both ways to send, both ways to ask for the limits, and the way to all others.
 
 A send goes: read, check, admit, fault, limits, ledger, events, latency, answer. Everything up to the events happens
 without a pause, so a call is either accepted whole or not at all. No signature is verified.
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from simulator import query_wire, rest_wire
+from simulator import query_wire, rest_wire, sqs, suppressed
+from simulator.account_calls import ACTIONS
 from simulator.admission import admit
 from simulator.caller import ACCOUNT_ID, Caller, caller_of
 from simulator.checks import check
@@ -18,6 +19,7 @@ from simulator.events import accepted_call
 from simulator.faults import KINDS, Fault, FaultKind, Instead, first_hit
 from simulator.ids import accepted_ms_of
 from simulator.mailbox import is_simulated
+from simulator.query_calls import QueryCall
 from simulator.refusals import EXPIRED, EXPIRED_TEXT, FORBIDDEN, UNKNOWN_OPERATION, Refused
 from simulator.send_call import SendCall
 from simulator.simulated import SIMULATED, Simulated
@@ -38,7 +40,9 @@ REST = Wire(rest_wire.sent, rest_wire.refused)
 
 
 async def answer_query(request: web.Request) -> web.StreamResponse:
-    """POST /: the v1 API; `Action` says which operation."""
+    """POST /: the v1 API; `Action` says which operation, or X-Amz-Target one of SQS."""
+    if request.headers.get("X-Amz-Target", "").startswith(sqs.TARGET):
+        return await sqs.answer(request)
     body = await request.read()
     simulated = request.app[SIMULATED]
     try:
@@ -50,12 +54,26 @@ async def answer_query(request: web.Request) -> web.StreamResponse:
         if action == "GetSendQuota":
             _check_may_ask(simulated, action)
             return query_wire.send_quota(*simulated.account.send_quota())
+        if action in ACTIONS:
+            namespace, result_of = ACTIONS[action]
+            call = QueryCall(simulated, form.fields, caller_of(request, action).region)
+            return query_wire.answer(action, result_of(call), namespace)
     except Refused as refused:
         return QUERY.refused(refused)
     version = form.fields.get("Version", "2010-12-01")
     return QUERY.refused(
         Refused(UNKNOWN_OPERATION, f"Could not find operation {action[:100]} for version {version[:100]}")
     )
+
+
+async def answer_suppression(request: web.Request) -> web.Response:
+    """The account's suppression list."""
+    body = await request.read()
+    try:
+        _check_token(request.app[SIMULATED])
+    except Refused as refused:
+        return REST.refused(refused)
+    return suppressed.answer(request, request.app[SIMULATED].suppression, body)
 
 
 async def answer_send_email(request: web.Request) -> web.StreamResponse:
@@ -123,7 +141,7 @@ def _accept(simulated: Simulated, call: SendCall, caller: Caller) -> tuple[str |
         counts_header_recipients=settings.header_recipients == "count",
         refuses_long_lines=settings.refuse_long_lines,
     )
-    admit(settings, envelope, caller)
+    admit(settings, envelope, caller, simulated.routes.sets)
     fault = first_hit(simulated.faults, envelope.source, envelope.destinations, simulated.random)
     if fault is not None and not KINDS[fault.kind].is_accepted:
         return None, fault
@@ -132,7 +150,8 @@ def _accept(simulated: Simulated, call: SendCall, caller: Caller) -> tuple[str |
     if settings.events:
         accepted_ms = accepted_ms_of(ses_message_id)
         assert accepted_ms is not None, "the ledger gives ids of the right form"
-        simulated.feed.append(accepted_call(ses_message_id, accepted_ms, envelope, caller))
+        call_told = accepted_call(ses_message_id, accepted_ms, envelope, caller)
+        simulated.feed.append(call_told, [one for one in envelope.destinations if one in simulated.suppression])
     return ses_message_id, fault
 
 

@@ -58,8 +58,10 @@ class SimulatorSettings:
     events: bool = True
     #: an event can be read so long after its call was accepted
     events_delay_seconds: float = 0.0
-    #: whether GET /events answers 503
+    #: whether GET /events and ReceiveMessage answer 503
     events_unavailable: bool = False
+    #: whether the queue `ses-events` gets bare events instead of SNS's envelopes
+    events_raw: bool = False
     #: where POST /save writes; nothing is ever written without that request
     data_dir: Path | None = None
     #: raw messages are kept up to this many bytes together, the newest win
@@ -128,6 +130,7 @@ CHANGEABLE: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "events": _SWITCH,
     "events_delay_seconds": _number(0, DAY_SECONDS),
     "events_unavailable": _SWITCH,
+    "events_raw": _SWITCH,
 }
 
 

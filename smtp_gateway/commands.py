@@ -11,7 +11,7 @@ from smtp_gateway.addresses import MailCommand, identity_of, parse_mail, parse_r
 from smtp_gateway.admission import may_send_as
 from smtp_gateway.authentication import auth
 from smtp_gateway.replies import Reply
-from smtp_gateway.taking import data
+from smtp_gateway.taking import REFUSALS, data
 
 if TYPE_CHECKING:
     from smtp_gateway.session import SmtpSession
@@ -116,7 +116,8 @@ def _unwanted(session: "SmtpSession", understood: MailCommand) -> Reply | None:
         return Reply.SENDER_NOT_YOURS
     if not door.budget.has_room_for(understood.declared_bytes):
         return Reply.NO_MEMORY
-    return door.committer.refusal()
+    refusal = door.committer.refusal()
+    return REFUSALS[refusal] if refusal else None
 
 
 async def rcpt(session: "SmtpSession", argument: str) -> Reply | None:
@@ -125,7 +126,7 @@ async def rcpt(session: "SmtpSession", argument: str) -> Reply | None:
     One that is refused is no error of the connection: a list may have many of them. But it stays one of the commands
     that a connection may give, also when the message is accepted.
     """
-    reply = _with_recipient(session, argument)
+    reply = await _with_recipient(session, argument)
     if not reply.is_clients_fault:
         return reply
     session.envelope.commands_before += 1
@@ -133,7 +134,7 @@ async def rcpt(session: "SmtpSession", argument: str) -> Reply | None:
     return None
 
 
-def _with_recipient(session: "SmtpSession", argument: str) -> Reply:
+async def _with_recipient(session: "SmtpSession", argument: str) -> Reply:
     transaction = session.envelope
     if not session.is_in_transaction:
         return Reply.MAIL_FIRST
@@ -145,6 +146,8 @@ def _with_recipient(session: "SmtpSession", argument: str) -> Reply:
         return Reply.RECIPIENT_OK
     if len(transaction.rcpt_tos) >= session.door.settings.max_recipients:
         return Reply.TOO_MANY_RECIPIENTS
+    if await session.door.suppressed.has(recipient):
+        return Reply.SUPPRESSED
     transaction.identities.add(identity)
     transaction.rcpt_tos.append(recipient)
     return Reply.RECIPIENT_OK

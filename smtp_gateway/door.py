@@ -8,9 +8,10 @@ from config.failpoints import Failpoints
 from config.settings import SmtpSettings
 from smtp_gateway.admission import Connections, MemoryBudget, Networks
 from smtp_gateway.certificates import Certificates
-from smtp_gateway.commit import Committer
 from smtp_gateway.credentials import Credentials
 from smtp_gateway.replies import Reply, several_lines
+from smtp_gateway.suppressed import SuppressedRecipients
+from spool.commit import Committer
 from spool.tally import Tally
 
 SHORTEST_WRONG_LOGIN_PAUSE_SECONDS = 1.0
@@ -52,6 +53,7 @@ class Door:
         failpoints: Failpoints | None = None,
         wrong_login_pause_seconds: float = SHORTEST_WRONG_LOGIN_PAUSE_SECONDS,
         handshake_seconds: float = HANDSHAKE_SECONDS,
+        suppressed: SuppressedRecipients | None = None,
     ) -> None:
         self.settings = settings
         self.committer = committer
@@ -62,6 +64,7 @@ class Door:
         self.failpoints = failpoints or Failpoints("")
         self.wrong_login_pause_seconds = wrong_login_pause_seconds
         self.handshake_seconds = handshake_seconds
+        self.suppressed = suppressed or SuppressedRecipients()
         self.networks = Networks(settings.allowed_networks)
         self.budget = MemoryBudget(settings.memory_budget_bytes)
         self.connections = Connections(

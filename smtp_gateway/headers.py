@@ -28,6 +28,8 @@ class HeaderFacts:
     header_message_id: str
     #: RFC 3834: made by a program as an answer, never to be answered.
     is_auto_submitted: bool
+    #: Where it ends in the content: before the empty line, or where the look at it ended.
+    end: int
     #: More than `max_bytes`; what lies behind them was not looked at.
     is_too_long: bool = False
 
@@ -38,7 +40,8 @@ def header_facts(content: bytes, start: int = 0, *, max_bytes: int) -> HeaderFac
     # No header at all begins with the empty line; else it ends before one, whose CRLF is not counted.
     is_empty = content.startswith(b"\r\n", start)
     end = start if is_empty else content.find(b"\r\n\r\n", start, bound + 2)
-    lines = content[start : end if end >= 0 else bound].split(b"\r\n")
+    stop = end if end >= 0 else min(bound, len(content))
+    lines = content[start:stop].split(b"\r\n")
     received, message_id, auto_submitted = 0, b"", b""
     for index, line in enumerate(lines):
         if not line or line[0] not in _FIRST_LETTERS:
@@ -56,6 +59,7 @@ def header_facts(content: bytes, start: int = 0, *, max_bytes: int) -> HeaderFac
         received_lines=received,
         header_message_id=sane[1].decode("ascii") if sane else "",
         is_auto_submitted=_keyword(auto_submitted) not in {b"", b"no"},
+        end=stop,
         is_too_long=end < 0 and len(content) > bound and all(map(_OF_A_HEADER.match, lines[:-1])),
     )
 

@@ -23,15 +23,17 @@ from config.readiness import tell_ready
 from config.redis_clients import redis_client
 from config.settings import Settings, SmtpSettings
 from smtp_gateway.certificates import Certificates
-from smtp_gateway.commit import Committer
 from smtp_gateway.credentials import Credentials
 from smtp_gateway.door import Door
 from smtp_gateway.session import SmtpSession
+from smtp_gateway.suppressed import SuppressedRecipients
 from smtp_gateway.users import UserFile
 from spool.assembly import open_spool
+from spool.commit import Committer
 from spool.environment import claim_if_it_answers, claim_when_it_answers
 from spool.nudge import Nudger
 from spool.safety import SafetyWatch
+from spool.suppression import Suppression
 from spool.tally import Tally
 
 BACKLOG = 1024
@@ -123,6 +125,7 @@ async def _parts(settings: Settings) -> AsyncIterator[_Parts]:
         tally=tally,
         certificates=certificates,
         failpoints=failpoints,
+        suppressed=SuppressedRecipients(Suppression(redis) if settings.suppression.mode == "refuse" else None),
     )
     try:
         yield _Parts(door, committer, nudger, tally, safety, redis, certificates)

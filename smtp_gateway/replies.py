@@ -48,6 +48,7 @@ class Reply(Enum):
     BAD_SENDER = (553, "5.1.7", "Bad sender address syntax")
     BAD_RECIPIENT = (553, "5.1.3", "Bad recipient address syntax")
     NON_ASCII_LOCAL_PART = (550, "5.6.7", "Non-ASCII characters before the @ cannot be relayed")
+    SUPPRESSED = (550, "5.1.1", "Recipient is suppressed: earlier mail to it bounced or was complained about")
 
     # Order and form of commands
     UNKNOWN_COMMAND = (500, "5.5.1", "Command not recognized")

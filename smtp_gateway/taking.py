@@ -12,10 +12,22 @@ from smtp_gateway.admission import Reservation
 from smtp_gateway.data_reader import DataReader
 from smtp_gateway.headers import header_facts, protocol_name, received_line, shown_client_name
 from smtp_gateway.replies import Reply
+from spool.commit import Refusal
+from spool.idempotency import KEY_SECONDS, once_of
 from spool.records import NewMessage, new_message_id
+from spool.send_parameters import SMTP_OPERATION
+from spool.ses_headers import idempotency_key_of, parameters_of
 
 if TYPE_CHECKING:
     from smtp_gateway.session import SmtpSession
+
+
+#: Why the spool does not take a message now → what the client hears.
+REFUSALS: dict[Refusal, Reply] = {
+    "not_safe": Reply.STORE_NOT_SAFE,
+    "full": Reply.STORE_FULL,
+    "silent": Reply.STORE_SILENT,
+}
 
 
 async def data(session: "SmtpSession", argument: str) -> Reply | None:
@@ -86,18 +98,27 @@ def _message(session: "SmtpSession", message_id: str, content: bytes, *, below: 
         return Reply.HEADER_TOO_LONG
     if facts.received_lines > session.door.settings.max_received_headers:
         return Reply.TOO_MANY_HOPS
+    sender, recipients, user = transaction.mail_from or "", tuple(transaction.rcpt_tos), session.user
+    headers = content[below : facts.end]
+    parameters, key = parameters_of(headers, SMTP_OPERATION), idempotency_key_of(headers)
+    accepted = EventRecord(
+        "accepted", message_id, int(time.time() * 1000), configuration_set=parameters.configuration_set
+    )
     return NewMessage(
         message_id=message_id,
-        sender=transaction.mail_from or "",
-        recipients=tuple(transaction.rcpt_tos),
+        sender=sender,
+        recipients=recipients,
         content=content,
         door="smtp",
         header_message_id=facts.header_message_id,
-        user=session.user.name if session.user else "",
+        user=user.name if user else "",
         client_address=session.client_address,
         helo=shown_client_name(session.session.host_name or ""),
-        event=EventRecord("accepted", message_id, int(time.time() * 1000)).encode(),
+        event=accepted.encode(),
         is_auto_submitted=facts.is_auto_submitted,
+        parameters=parameters,
+        once=once_of(user.name if user else sender, key, recipients),
+        once_seconds=KEY_SECONDS if key else 0,
     )
 
 
@@ -105,24 +126,27 @@ async def _commit(session: "SmtpSession", message: NewMessage, memory: Reservati
     door, began = session.door, session.loop.time()
     session.is_busy = True
     try:
-        reply = await door.committer.commit(message, memory)
+        committed = await door.committer.commit(message, memory)
     finally:
         session.is_busy = False
-    if reply is not Reply.ACCEPTED:
-        return _refused(session, reply)
+    if committed.refusal:
+        return _refused(session, REFUSALS[committed.refusal])
     door.tally.observe("smtp:commit", session.loop.time() - began)
     door.tally.count("smtp_accepted")
-    get_log().info(
-        "message.accepted",
-        message_id=message.message_id,
-        recipients=len(message.recipients),
-        bytes=len(message.content),
-        client=session.client_address,
-    )
+    if committed.message_id != message.message_id:
+        get_log().info("message.repeated", message_id=committed.message_id, client=session.client_address)
+    else:
+        get_log().info(
+            "message.accepted",
+            message_id=message.message_id,
+            recipients=len(message.recipients),
+            bytes=len(message.content),
+            client=session.client_address,
+        )
     session.commands = session.envelope.commands_before
     session.errors = 0
     session.start_afresh()
-    await _tell(session, message.message_id)
+    await _tell(session, committed.message_id)
     return None
 
 

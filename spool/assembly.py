@@ -21,6 +21,7 @@ def open_spool(settings: Settings, *, redis: aioredis.Redis | None = None) -> Sp
         inline_content_bytes=settings.spool.inline_content_bytes,
         keep_finished_seconds=settings.spool.keep_finished_seconds,
         lease_seconds=settings.worker.lease_seconds,
+        keep_headers_seconds=settings.events.headers_seconds,
     )
 
 

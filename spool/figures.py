@@ -15,11 +15,14 @@ from redis import exceptions
 
 from config.queues import ALL_QUEUES, KEY_PREFIX
 from spool import keys, scripts
+from spool.feedback_inbox import INBOX
 from spool.operator import counting
+from spool.reputation import STANDINGS, Standing, read_standings
 from spool.routes import pauses_of, read_routes
 from spool.sending_quota import Pause, RouteLimits, RouteView
 from spool.states import AWAITS_EVENT, Place
 from spool.store import Spool
+from spool.suppression import ROWS as SUPPRESSED
 from spool.tally import DURATIONS, Histogram, histograms
 
 # A worker that has not written its heartbeat for this long is gone.
@@ -94,6 +97,12 @@ class Figures:
     draining: Mapping[str, int] = field(default_factory=dict)
     #: When SES's events were last read to their end; 0 = never.
     feedback_seen_at_ms: int = 0
+    #: When an event of SES was last applied; 0 = never. And how many wait in the inbox.
+    feedback_applied_at_ms: int = 0
+    feedback_waiting: int = 0
+    #: Addresses on the suppression list, and senders that are warned of or paused for bounces and complaints.
+    suppressed_addresses: int = 0
+    standings: tuple[Standing, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -171,10 +180,15 @@ async def _read(redis: aioredis.Redis, destinations: Sequence[str]) -> dict[str,
     pipeline.hkeys(keys.AGES)
     for one_hash in (keys.REASONS, keys.COUNTERS, DURATIONS, keys.WORKERS, keys.PAUSES, keys.DRAINS):
         pipeline.hgetall(one_hash)
-    pipeline.hget(keys.FEEDBACK, "seen_at_ms")
-    clock, *sizes, sample, ages, reasons, counters, durations, workers, pauses, drains, seen = await pipeline.execute()
+    pipeline.hmget(keys.FEEDBACK, ["seen_at_ms", "applied_at_ms"])
+    pipeline.zcard(INBOX)
+    pipeline.hlen(SUPPRESSED)
+    pipeline.hgetall(STANDINGS)
+    *answers, (seen, applied), told_waiting, suppressed, standings = await pipeline.execute()
+    clock, *sizes, sample, ages, reasons, counters, durations, workers, pauses, drains = answers
     now_ms = clock[0] * 1000 + clock[1] // 1000
     alive = living_workers(workers, now_ms)
+    paused = counting(pauses_of(pauses), now_ms)
     (kept, backlogs), due_seconds = await asyncio.gather(
         _events(redis, destinations, now_ms), _longest_due_seconds(redis, sample, now_ms)
     )
@@ -189,8 +203,12 @@ async def _read(redis: aioredis.Redis, destinations: Sequence[str]) -> dict[str,
         "events_kept": kept,
         "backlogs": backlogs,
         "workers": alive,
-        "pauses": counting(pauses_of(pauses), now_ms),
+        "pauses": paused,
+        "suppressed_addresses": suppressed,
+        "standings": read_standings(standings, paused, now_ms),
         "feedback_seen_at_ms": int(seen or 0),
+        "feedback_applied_at_ms": int(applied or 0),
+        "feedback_waiting": told_waiting,
         "draining": {name: at for name, at in _numbers(drains).items() if name in {one.name for one in alive}},
     }
 
@@ -229,9 +247,11 @@ async def _events(redis: aioredis.Redis, destinations: Sequence[str], now_ms: in
         pipeline.get(keys.cursor_key(name))
         pipeline.hmget(KEY_PREFIX + "destination:" + name, ["position", "error"])
     kept, trimmed, *rows = await pipeline.execute()
+    for cursor in rows[::2]:
+        pipeline.xrange(keys.EVENTS, b"(" + (cursor or b"0-0"), count=1)
+    waiting = await pipeline.execute()
     backlogs = {}
-    for name, cursor, (position, error) in zip(destinations, rows[::2], rows[1::2], strict=True):
-        oldest: Any = await redis.xrange(keys.EVENTS, b"(" + (cursor or b"0-0"), count=1)
+    for name, oldest, (position, error) in zip(destinations, waiting, rows[1::2], strict=True):
         taken = int(trimmed or 0) if position is None else int(position)
         behind = max(0, int(trimmed or 0) + kept - taken) if oldest else 0
         oldest_seconds = _seconds(oldest[0][0], now_ms) if oldest else 0.0

@@ -126,6 +126,8 @@ class Message:
     worker: str = ""
     #: Recipients whose permanent failure the sender was told, as indexes.
     told: frozenset[int] = frozenset()
+    #: Recipients that were not mailed because they were on the suppression list, as indexes.
+    suppressed: frozenset[int] = frozenset()
     #: Recipients left of the turn that the gate gave it; 0 = a newcomer, or its turn is used up.
     turn: int = 0
     #: Where it has that turn, as route:lane; "" without one.
@@ -146,6 +148,10 @@ class Message:
     #: The recipients as they were accepted; the same as `recipients` when nothing else is said.
     envelope: tuple[str, ...] = ()
     parameters: SendParameters = NO_PARAMETERS
+    #: What SES told later, a letter for each recipient (feedback_states.py); "" = nothing yet.
+    feedback: str = ""
+    #: How often its sender sent it again and was told of this one (idempotency.py).
+    repeats: int = 0
 
     def __post_init__(self) -> None:
         if not self.envelope:
@@ -209,6 +215,8 @@ class Settlement:
     failures: int | None = None
     attempts: tuple[Attempt, ...] = ()
     told: frozenset[int] | None = None
+    #: Written when there are any.
+    suppressed: frozenset[int] = frozenset()
     events: tuple[bytes, ...] = ()
     #: Counter name → how much to add.
     counts: dict[str, int] = field(default_factory=dict)

@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 
 from spool import keys
+from spool.event_headers import head_of
 from spool.records import Attempt, Message, NewMessage, Settlement, static_part
 from spool.routes import seat_of, seat_row, take_row
 from spool.scripts import Argument
-from spool.send_parameters import SendParameters
+from spool.send_parameters import NO_PARAMETERS, SendParameters
 from spool.sending_quota import RouteFact, Take
 from spool.states import FAR_FUTURE_MS, Place, RecipientState
 from spool.verdicts import UnreadableVerdict, Verdict
@@ -33,10 +34,15 @@ def accept_arguments(message: NewMessage, reference: str) -> tuple[Argument, ...
         keys.index_of(message.header_message_id) if message.header_message_id else "",
         message.event,
         len(message.recipients),
+        message.once,
+        message.once_seconds * 1000,
+        head_of(message.content) if reference else b"",
     )
 
 
-def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int, take: Take | None = None) -> bytes:
+def settlement_row(
+    one: Settlement, *, keep_ms: int, nudge_ms: int, keep_head_ms: int = 0, take: Take | None = None
+) -> bytes:
     """JSON for lua/settle.lua. Everything a script could stumble over in the middle is made sure of here."""
     assert (one.seat is not None) == (one.to == "lane")
     assert one.verdict is None or one.states is not None  # a recipient that is added needs its state with it
@@ -45,6 +51,7 @@ def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int, take: Take |
         "n": None if one.rounds is None else str(int(one.rounds)),
         "y": None if one.failures is None else str(int(one.failures)),
         "told": None if one.told is None else orjson.dumps(sorted(one.told)).decode(),
+        "sup": orjson.dumps(sorted(one.suppressed)).decode() if one.suppressed else None,
         "v": None if one.verdict is None else one.verdict.encode().decode(),
     }
     intents = [attempt.number for attempt in one.attempts if attempt.outcome is None]
@@ -70,6 +77,7 @@ def settlement_row(one: Settlement, *, keep_ms: int, nudge_ms: int, take: Take |
             **({"wait": int(one.queued)} if one.queued is not None else {}),
             **({"take": take_row(take)} if take else {}),
             "keep": keep_ms,
+            "keep_head": keep_head_ms,
             "nudge": nudge_ms,
         }
     )
@@ -89,9 +97,19 @@ def _fact_row(fact: RouteFact) -> dict[str, Any]:
 
 
 def _spawned_row(message: NewMessage) -> list[Any]:
-    identity, static, _, index, event, recipients = accept_arguments(message, "")
+    assert not message.once  # a settlement is repeated as a whole
+    identity, static, _, index, event, recipients, *_ = accept_arguments(message, "")
     assert isinstance(static, bytes)
     return [identity, static.decode(), index, message.event.decode() if event else "", recipients]
+
+
+# A look-up costs a third of the enumeration's own call.
+_STATES = {state.value: state for state in RecipientState}
+_PLACES = {place.value.encode(): place for place in Place}
+
+
+def _indexes(raw: bytes | None) -> frozenset[int]:
+    return frozenset(orjson.loads(raw)) if raw else frozenset()
 
 
 def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
@@ -99,7 +117,7 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
     static = orjson.loads(fields[b"m"])
     attempts = [Attempt.decode(raw) for name, raw in fields.items() if name.startswith(b"a:")]
     turn, _, turn_at = fields.get(b"g", b"").partition(b" ")
-    states = tuple(RecipientState(letter) for letter in fields[b"r"].decode())
+    states = tuple(map(_STATES.__getitem__, fields[b"r"].decode()))
     envelope = tuple(static["recipients"])
     verdict, recipients = _judged(fields.get(b"v"), envelope, len(states))
     return Message(
@@ -107,7 +125,7 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         sender=static["sender"],
         recipients=recipients,
         states=states,
-        place=Place(fields[b"p"].decode()),
+        place=_PLACES[fields[b"p"]],
         accepted_at_ms=int(fields[b"at"]),
         size_bytes=static.get("size", 0),
         door=static["door"],
@@ -123,7 +141,8 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         reason=fields.get(b"why", b"").decode(),
         until_ms=int(fields.get(b"until", 0)),
         attempts=tuple(sorted(attempts, key=lambda attempt: attempt.number)),
-        told=frozenset(orjson.loads(fields.get(b"told", b"[]"))),
+        told=_indexes(fields.get(b"told")),
+        suppressed=_indexes(fields.get(b"sup")),
         worker=fields.get(b"w", b"").decode(),
         turn=int(turn or 0),
         turn_at=turn_at.decode(),
@@ -135,7 +154,9 @@ def message_of(message_id: str, fields: dict[bytes, bytes]) -> Message:
         verdict=verdict,
         is_verdict_unreadable=verdict is None and b"v" in fields,
         envelope=envelope,
-        parameters=SendParameters.decode(static.get("with", {})),
+        parameters=SendParameters.decode(static["with"]) if "with" in static else NO_PARAMETERS,
+        feedback=fields.get(b"fb", b"").decode(),
+        repeats=int(fields.get(b"rep", 0)),
     )
 
 

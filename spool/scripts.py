@@ -56,6 +56,20 @@ async def answer_of(call: Awaitable[Any]) -> Any:
         raise
 
 
+async def run_together(redis: aioredis.Redis, script: "Script", calls: Sequence[Sequence[Argument]]) -> list[Any]:
+    """The answers of several runs of one script, sent at once. One that fails fails all of them, written or not."""
+    if len(calls) == 1:
+        return [await script(redis, calls[0])]
+    pipeline = redis.pipeline(transaction=False)
+    for arguments in calls:
+        pipeline.evalsha(script.digest, 1, keys.DUE, *arguments)
+    answers = await answer_of(pipeline.execute(raise_on_error=False))
+    for number, answer in enumerate(answers):
+        if isinstance(answer, Exception):  # not known to the server yet, or its own trouble, which comes again
+            answers[number] = await script(redis, calls[number])
+    return list(answers)
+
+
 # Put before every script, before those that look at the limits of routes, and before those of message_flow.py.
 PLACES = ("prelude", "lanes", "places")
 FLOW = ("prelude", "flow")
@@ -84,6 +98,7 @@ class Script:
 
 ACCEPT = Script("accept")
 WITHDRAW = Script("withdraw")
+FOR_EVENTS = Script("for_events")
 CLAIM = Script("claim")
 RENEW = Script("renew")
 SETTLE = Script("settle", before=(*LIMITS, "facts"))

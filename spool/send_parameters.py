@@ -6,7 +6,8 @@ accepted, and kept with it: what somebody changes in the headers later says noth
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 #: What SES's SMTP interface calls itself in the tag ses:operation.
@@ -30,11 +31,13 @@ class SendParameters:
 
     def encode(self) -> dict[str, Any]:
         """For the JSON of a message; empty fields are left out."""
-        return {_SHORT[name]: value for name, value in asdict(self).items() if value}
+        return {short: value for name, short in _SHORT.items() if (value := getattr(self, name))}
 
     @classmethod
     def decode(cls, values: Mapping[str, Any]) -> "SendParameters":
         """The inverse; of a message without any, all are empty."""
+        if len(values) == 1 and "op" in values:  # nearly always
+            return nothing_said(values["op"])
         found = {name: values[short] for name, short in _SHORT.items() if short in values}
         if "tags" in found:
             found["tags"] = tuple((name, value) for name, value in found["tags"])
@@ -52,3 +55,9 @@ _SHORT = {
 
 #: Of a message whose sender said nothing.
 NO_PARAMETERS = SendParameters()
+
+
+@lru_cache(maxsize=8)
+def nothing_said(operation: str) -> SendParameters:
+    """Of a message whose sender said nothing but how it is sent; made once."""
+    return SendParameters(operation)

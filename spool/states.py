@@ -48,6 +48,7 @@ class Happening(StrEnum):
     RELEASED = "released by the operator"
     REFUSED_TOGETHER = "refused by SES together with others"
     NOT_CONFIRMED = "no event of SES for a call without an answer"
+    SUPPRESSED = "on the suppression list"
 
 
 _S, _H = RecipientState, Happening
@@ -66,6 +67,7 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.WAITING, _H.RELEASED): _S.WAITING,
     (_S.WAITING, _H.REFUSED_TOGETHER): _S.WAITING,
     (_S.WAITING, _H.NOT_CONFIRMED): _S.WAITING,
+    (_S.WAITING, _H.SUPPRESSED): _S.REJECTED,
     (_S.SENDING, _H.ATTEMPT_STARTED): _S.SENDING,
     (_S.SENDING, _H.ACCEPTED): _S.SENT,
     (_S.SENDING, _H.REJECTED): _S.REJECTED,
@@ -78,6 +80,7 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.SENDING, _H.RELEASED): _S.SENDING,
     (_S.SENDING, _H.REFUSED_TOGETHER): _S.WAITING,  # one of them is to blame; smaller batches find out which
     (_S.SENDING, _H.NOT_CONFIRMED): _S.SENDING,  # the call decides first
+    (_S.SENDING, _H.SUPPRESSED): _S.SENDING,  # the call decides first
     (_S.UNKNOWN, _H.ATTEMPT_STARTED): _S.UNKNOWN,  # only a release leads to another attempt
     (_S.UNKNOWN, _H.ACCEPTED): _S.SENT,
     (_S.UNKNOWN, _H.REJECTED): _S.UNKNOWN,
@@ -90,6 +93,7 @@ RECIPIENT_TABLE: dict[tuple[RecipientState, Happening], RecipientState] = {
     (_S.UNKNOWN, _H.RELEASED): _S.WAITING,
     (_S.UNKNOWN, _H.REFUSED_TOGETHER): _S.UNKNOWN,
     (_S.UNKNOWN, _H.NOT_CONFIRMED): _S.WAITING,
+    (_S.UNKNOWN, _H.SUPPRESSED): _S.UNKNOWN,  # it may have been sent: not for a list to decide
     **{(final, happening): final for final in _S if final.is_final for happening in _H},
 }
 
@@ -168,7 +172,7 @@ IN_LANE = "waits for its turn"
 AWAITS_EVENT = "waits for SES's own event of a call without an answer"
 PAUSED_DOMAIN = "recipient domain is paused"
 IDENTITY = "SES identity not verified"
-RULES_SET = "SES does not take the configuration set of a rule"
+MAPPED_SET = "SES does not take a set of relay.configuration_sets"
 #: Its code follows.
 UNKNOWN_ANSWER = "SES answered what nobody knows"
 NO_ROUTE = "no route allows this sender"

@@ -29,6 +29,7 @@ from redis import asyncio as aioredis
 
 from spool import keys, scripts
 from spool.content import ContentStore, ContentUnavailable, update_name
+from spool.event_headers import sent_headers
 from spool.group_commit import GroupCommit
 from spool.records import Lease, Message, NewMessage, Settlement
 from spool.routes import NUDGE_MS, RouteStore, denied_of
@@ -91,12 +92,14 @@ class Spool(RouteStore):
         inline_content_bytes: int,
         keep_finished_seconds: float,
         lease_seconds: float,
+        keep_headers_seconds: float = 0.0,
     ) -> None:
         self.redis = redis
         self.contents = contents
         self.lease_seconds = lease_seconds
         self._inline_content_bytes = inline_content_bytes
         self._keep_ms = int(keep_finished_seconds * 1000)
+        self._keep_head_ms = int(keep_headers_seconds * 1000)
         self._accepts = GroupCommit(self._accept_group, size_of=lambda commit: commit.size_bytes, drops_cancelled=True)
         self._settles = GroupCommit(self._settle_group)
 
@@ -109,8 +112,8 @@ class Spool(RouteStore):
 
     # -- doors
 
-    async def accept(self, message: NewMessage) -> None:
-        """Returns when the message is safe.
+    async def accept(self, message: NewMessage) -> str:
+        """Returns when the message is safe: its id, or that of the earlier message that it repeats (idempotency.py).
 
         Raises StoreUnavailable (perhaps done: repeat or withdraw), StoreFull or ContentUnavailable (not done).
         """
@@ -123,24 +126,26 @@ class Spool(RouteStore):
             if await self.load(message.message_id) is None:  # an earlier try may have been committed with it
                 await self._delete_content(reference)
             raise
-        if not taken:
+        if taken is None:
             raise scripts.StoreUnavailable("the message was withdrawn")
+        if taken:
+            await self._delete_content(reference)
+        return taken or message.message_id
 
-    async def withdraw(self, message_ids: Sequence[str], *, events: Sequence[bytes] = ()) -> list[bool]:
+    async def withdraw(self, message_ids: Sequence[str]) -> list[bool]:
         """Takes back messages whose accept ended without an answer; True = it had been taken and is gone.
 
-        A commit that arrives later is refused. `events`: one for each message, told when it is taken back.
+        A commit that arrives later is refused.
         """
-        arguments: list[scripts.Argument] = [WITHDRAWN_MS]
-        for message_id, event in zip(message_ids, events or [b""] * len(message_ids), strict=True):
-            arguments += [message_id, event]
-        return [bool(one) for one in await scripts.WITHDRAW(self.redis, arguments)]
+        return [bool(one) for one in await scripts.WITHDRAW(self.redis, [WITHDRAWN_MS, *message_ids])]
 
-    async def _accept_group(self, group: Sequence[_Commit]) -> list[bool]:
+    async def _accept_group(self, group: Sequence[_Commit]) -> list[str | None]:
+        """For each "" = it is in the spool, the id of the message that it repeats, or None = it was withdrawn."""
         arguments: list[scripts.Argument] = [NUDGE_MS]
         for commit in group:
             arguments += commit.arguments
-        return [taken >= 0 for taken in await scripts.ACCEPT(self.redis, arguments)]
+        answers = await scripts.ACCEPT(self.redis, arguments)
+        return [one.decode() if isinstance(one, bytes) else "" if one >= 0 else None for one in answers]
 
     # -- workers
 
@@ -179,7 +184,9 @@ class Spool(RouteStore):
         return await self._settled(settlement, take)
 
     async def _settled(self, settlement: Settlement, take: Take | None) -> Granted | Denied | Lost:
-        row = settlement_row(settlement, keep_ms=self._keep_ms, nudge_ms=NUDGE_MS, take=take)
+        row = settlement_row(
+            settlement, keep_ms=self._keep_ms, nudge_ms=NUDGE_MS, keep_head_ms=self._keep_head_ms, take=take
+        )
         return await self._settles.add(_Write(row, tuple(spawned.content for spawned in settlement.spawned)))
 
     async def _settle_group(self, group: Sequence[_Write]) -> list[Granted | Denied | Lost]:
@@ -273,7 +280,8 @@ class Spool(RouteStore):
         accepted = sum(attempt.outcome == "accepted" for attempt in message.attempts)
         before, after, counters = "".join(message.states), "".join(states), orjson.dumps(dict(counts))
         assert len(before) == len(after)
-        arguments: list[scripts.Argument] = [message.message_id, before, accepted, after, reason, self._keep_ms]
+        keep = (self._keep_ms, self._keep_head_ms)
+        arguments: list[scripts.Argument] = [message.message_id, before, accepted, after, reason, *keep]
         is_done = bool(await scripts.DROP(self.redis, [*arguments, counters, *events]))
         if is_done:
             await self.forget_content(message)
@@ -299,6 +307,18 @@ class Spool(RouteStore):
             for message_id, row in zip(message_ids, rows, strict=True)
             if row
         }
+
+    async def load_for_events(self, message_ids: Sequence[str]) -> dict[str, tuple[Message, bytes, bool]]:
+        """As load_summaries, with the header section as the sender wrote it and whether it was cut to 10 KB.
+
+        b"" = it is not kept any more.
+        """
+        found: dict[str, tuple[Message, bytes, bool]] = {}
+        for message_id, row in zip(message_ids, await scripts.FOR_EVENTS(self.redis, message_ids), strict=True):
+            if row:
+                message = message_of(message_id, summary_fields(row[:-1]))
+                found[message_id] = (message, *sent_headers(row[-1], message_id))
+        return found
 
     async def find(self, any_id: str) -> Message | None:
         """By any of the three ids, with or without the angle brackets of a header."""

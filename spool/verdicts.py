@@ -64,6 +64,7 @@ class Part:
     #: "" = as the settings choose.
     lane: str = ""
     route: str = ""
+    #: One of ours; "" = as the sender said.
     configuration_set: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     #: Added on top when it is sent, in this order.

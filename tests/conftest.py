@@ -1,7 +1,9 @@
 """Fixtures that every folder of tests may use."""
 
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,14 @@ from tests.servers import RedisServer
 # No database of examples in the tree; a busy machine is no failure.
 settings.register_profile("tests", database=None, deadline=None)
 settings.load_profile("tests")
+
+# A shell starts what runs in its background with SIGINT ignored, nohup with SIGHUP, and children inherit both: tests of
+# signals would wait for ever.
+with suppress(ValueError):  # not the main thread
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

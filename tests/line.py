@@ -26,6 +26,7 @@ from typing import Any, Self
 from config.settings import Settings
 from config.settings_source import load_settings
 from sending_events.records import EventRecord
+from spool import operator
 from spool.assembly import limits_of, open_spool
 from spool.nudge import Nudger
 from spool.records import Attempt, Message, NewMessage, new_message_id
@@ -336,20 +337,27 @@ class Line:
         messages: dict[str, Message] = self.run(load)
         return messages
 
-    def wait_for(self, message_ids: Sequence[str], *places: Place, seconds: float = PATIENCE_SECONDS) -> None:
-        """Until all these messages are in one of the places."""
+    def wait_for(
+        self, message_ids: Sequence[str], *places: Place, seconds: float = PATIENCE_SECONDS, probing: str = ""
+    ) -> None:
+        """Until all these messages are in one of the places.
+
+        `probing`: a route in trouble that is well again; it is probed now and not after many seconds.
+        """
         places = places or (Place.DONE,)
 
         async def poll(spool: Spool) -> None:
             limit = time.monotonic() + seconds
             missing = list(message_ids)
             while missing:
+                if probing:
+                    await operator.probe_now(spool.redis, probing)
                 found = await spool.load_summaries(missing)
                 missing = [one for one in missing if one not in found or found[one].place not in places]
                 if missing and time.monotonic() > limit:
                     stuck = [f"{one}: {found[one].place}, {found[one].reason}" for one in missing if one in found]
                     raise AssertionError(f"{len(missing)} messages not in {places} after {seconds} s: {stuck[:3]}")
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.3 if probing else 0.05)
 
         self.run(poll)
 
@@ -445,9 +453,10 @@ def _count_one(
         account.problems.append(f"{name} is {state.name} in a finished message")
     if state is RecipientState.SENT and told and (message.message_id, address) not in told.get("Send", set()):
         account.problems.append(f"{name} was sent without a Send event")
-    refused = told.get("Reject", set()) | told.get("sluice:Bounced", set())
+    # A recipient that SES never got has a Bounce only for the suppression list.
+    refused = told.get("Reject", set()) | told.get("sluice:Bounced", set()) | told.get("Bounce", set())
     if state is RecipientState.REJECTED and (message.message_id, address) not in refused:
-        account.problems.append(f"{name} was rejected without an event Reject or Bounced")
+        account.problems.append(f"{name} was rejected without an event Reject, Bounced or Bounce")
 
 
 def calls_in_doubt(attempts: Sequence[Attempt]) -> int:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ import orjson
 from redis import asyncio as aioredis
 
 from config.errors import Refused
+from config.failpoints import Failpoints
 from config.redis_clients import redis_client
+from sending_events.destinations.destination import Destination
+from sending_events.progress import Kept
+from sending_events.publisher import Publisher
 from sending_events.records import EventRecord
+from sending_events.registry import Registry
+from sending_events.round import Limits
 from spool import keys
 from spool.content import FolderContents
 from spool.records import NewMessage, new_message_id
@@ -67,6 +74,31 @@ async def stream_ids(redis: aioredis.Redis) -> list[str]:
 def ids_of(lines: Sequence[bytes]) -> list[str]:
     """The event ids of rendered lines."""
     return [orjson.loads(line)["eventId"] for line in lines]
+
+
+def publisher_of(
+    spool: Spool,
+    destinations: Mapping[str, Destination],
+    failpoints: Failpoints = Failpoints(""),  # noqa: B008 - nothing is active
+    *,
+    registry: Registry | None = None,
+    lock_seconds: float = 10.0,
+    max_backlog: int = 1_000_000,
+    kept: Kept = Kept(),  # noqa: B008 - frozen
+    clock: Callable[[], float] = time.monotonic,
+    **limits: Any,
+) -> Publisher:
+    """A publisher for these destinations of the settings, or for those of `registry`."""
+    return Publisher(
+        spool,
+        registry or Registry(destinations),
+        failpoints,
+        Limits(**limits),
+        lock_seconds=lock_seconds,
+        max_backlog=max_backlog,
+        kept=kept,
+        clock=clock,
+    )
 
 
 class Collecting:

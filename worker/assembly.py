@@ -12,6 +12,7 @@ from config.redis_clients import redis_client
 from config.settings import Settings
 from spool.assembly import open_message_flow, open_spool
 from spool.nudge import Nudger
+from spool.suppression import Suppression
 from spool.tally import Tally
 from worker.functions.calling import Functions
 from worker.leases import LeaseKeeper
@@ -53,6 +54,7 @@ async def open_tools(settings: Settings, rules: RuleKeeper, redis: aioredis.Redi
         rules=rules,
         functions=functions,
         flow=flow,
+        suppression=Suppression(redis) if settings.suppression.mode != "off" else None,
         # Half of what the process may hold at least (process.py): the rest is for mail without functions.
         places=FunctionPlaces(max(25, 8 * settings.worker.concurrent_calls)),
         backoff=Backoff(settings.relay.retry_first_seconds, settings.relay.retry_max_seconds),

@@ -14,6 +14,7 @@ from redis import exceptions
 from config.errors import TryLater
 from sending_events.publisher import Publisher
 from spool.orphans import collect_orphans
+from spool.suppression import Suppression
 from worker.heartbeat import Heartbeat
 from worker.tools import Tools
 
@@ -45,9 +46,8 @@ class Announcer:
                 continue
             self._has_news = False
             with suppress(TryLater, exceptions.RedisError, OSError):
-                for name in self._publisher.names:
-                    if await self._publisher.has_work(name):
-                        await self._tools.nudger.push_publish(name)
+                for name in await self._publisher.with_work():
+                    await self._tools.nudger.push_publish(name)
 
 
 class Tidier:
@@ -60,6 +60,7 @@ class Tidier:
             heartbeat.forget_dead_workers,
             self._collect_orphans,
             self._tidy_flow,
+            self._tidy_suppression,
         )
         self._flow_tidied_at = -math.inf
 
@@ -76,6 +77,9 @@ class Tidier:
     async def _collect_orphans(self) -> None:
         if removed := await collect_orphans(self._tools.spool, older_than_seconds=3600, now=time.time()):
             self._tools.log.info("spool.orphans_removed", contents=removed)
+
+    async def _tidy_suppression(self) -> None:
+        await Suppression(self._tools.spool.redis).tidy()  # also where it is not used now
 
     async def _tidy_flow(self) -> None:
         if time.monotonic() - self._flow_tidied_at < _TIDY_FLOW_SECONDS:

@@ -22,7 +22,6 @@ from config.logs import get_log
 from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import load_settings
-from sending_events.destinations import open_destinations
 from sending_events.publisher import Publisher
 from spool.environment import claim_if_it_answers, claim_when_it_answers
 from spool.store import Claimed
@@ -36,9 +35,11 @@ from worker.hangup import on_hangup
 from worker.heartbeat import Heartbeat, Progress
 from worker.pipeline import process_message
 from worker.pool import LoopPool
+from worker.publishing import Rounds, open_publisher
 from worker.relay.account import QuotaKeeper
 from worker.room import Room
 from worker.rules.keeper import RuleKeeper
+from worker.suppression_sync import SuppressionSync
 from worker.sweeper import Sweeper
 from worker.tools import Tools
 from worker.watchdog import Watchdog
@@ -74,6 +75,7 @@ class WorkerProcess:
         self._quota = QuotaKeeper(tools)
         self._heartbeat = Heartbeat(tools, self.intake, lambda: self._progress)
         self._announcer = Announcer(tools, publisher)
+        self._rounds = Rounds(publisher, tools.log, self._announcer.has_news)
 
     def _is_resting(self) -> bool:
         return not self.intake.is_open
@@ -143,16 +145,17 @@ class WorkerProcess:
             self._tools.log.error("message.failed", error=type(error).__name__, exc_info=error)
 
     async def finish(self) -> None:
-        """Returns when no message is under way; while the worker stops none is begun."""
+        """Returns when no message and no round of events is under way; while the worker stops none is begun."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+        await self._rounds.finish()
 
     async def publish(self, destination: str) -> None:
-        """Gives waiting events to one destination."""
-        if not self.may_work.is_set():
+        """Gives waiting events to one destination; returns while it is slow."""
+        if not self.may_work.is_set() or self._tools.stopping.is_set():
             return
         started = time.perf_counter()
-        await self._publisher.publish(destination)
+        await self._rounds.begin(destination)
         self._tools.tally.observe("task:publish", time.perf_counter() - started)
 
     async def prepare(self) -> None:
@@ -175,8 +178,15 @@ class WorkerProcess:
             self._announcer.run,
             tools.rules.run,
             Tidier(tools, self._publisher, self._heartbeat).run,
+            *self._sync_of_suppression(),
             lambda: tools.tally.run(tools.spool.redis),
         ]
+
+    def _sync_of_suppression(self) -> list[Job]:
+        suppression = self._tools.suppression
+        if suppression is None or self._tools.settings.suppression.sync == "off":
+            return []
+        return [SuppressionSync(self._tools, suppression).run]
 
     async def run(self) -> None:
         """All of it, for ever; a job that fails ends the worker, and a new one is started. Raises WrongEnvironment."""
@@ -216,10 +226,7 @@ async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
         stack.push_async_callback(redis.aclose)
         is_ours = await claim_if_it_answers(redis, settings.spool.environment)
         tools = await open_tools(settings, rules, redis, stack)
-        destinations = open_destinations(settings)
-        process = WorkerProcess(
-            tools, Publisher(tools.spool, destinations, tools.failpoints, max_backlog=settings.events.max_backlog)
-        )
+        process = WorkerProcess(tools, open_publisher(settings, tools.spool, tools.failpoints, stack))
         worker_shutting_down.connect(_stop_of(tools), weak=False, dispatch_uid="mailsluice")
         process.intake.attach()
         if is_ours:

@@ -1,7 +1,7 @@
 """Becomes a Celery worker: `mailsluice worker` is `celery -A worker.app worker` with our defaults.
 
-What is wrong with the rules is told here already, line by line, when the worker could not start with them; the worker
-itself would say it in one line of its log.
+What is wrong with the rules or the configuration sets is told here already, line by line, when the worker could not
+start with them; the worker itself would say it in one line of its log.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 from config.errors import Refused
 from config.queues import ALL_QUEUES
 from config.settings import Settings
+from sending_events.configuration_sets.set_file import check_file
 from worker.rules.keeper import check_start
 
 
@@ -21,6 +22,7 @@ def run(settings: Settings) -> int:
     """
     try:
         check_start(settings)
+        check_file(settings)
     except Refused as refused:
         sys.stderr.write(f"{refused.reason}\n")
         return 1

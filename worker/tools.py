@@ -14,6 +14,7 @@ from config.settings import Settings
 from spool.message_flow import MessageFlow
 from spool.nudge import Nudger
 from spool.store import Spool
+from spool.suppression import Suppression
 from spool.tally import Tally
 from worker.functions.calling import Functions
 from worker.leases import LeaseKeeper
@@ -50,6 +51,8 @@ class Tools:
     functions: Functions
     #: What functions may read and replace.
     flow: MessageFlow
+    #: Who is not mailed any more; None = everybody is.
+    suppression: Suppression | None = None
     #: How many messages may be with their functions at once.
     places: FunctionPlaces = field(default_factory=FunctionPlaces)
     #: Async calls that go on without their message.

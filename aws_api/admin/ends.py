@@ -8,7 +8,8 @@ such doubt is dropped, and the act says how many there are.
 
 from dataclasses import dataclass
 
-from sending_events.records import EventRecord
+from sending_events.records import EventRecord, set_of
+from sending_events.sets_of_parts import by_set
 from spool.records import Message
 from spool.states import Happening, RecipientState
 
@@ -44,6 +45,7 @@ def end_of(message: Message, now_ms: int) -> End:
                 ses_message_id=attempt.ses_message_id,
                 attempt=attempt.number,
                 redirected_to=attempt.redirected_to,
+                configuration_set=set_of(message, late),
             )
             events.append(record.encode())
             sent += len(late)
@@ -51,8 +53,9 @@ def end_of(message: Message, now_ms: int) -> End:
     message = message.having(message.indexes(RecipientState.SENDING), Happening.DOUBT_KEPT)
     in_doubt = message.indexes(RecipientState.UNKNOWN)
     dropped = message.indexes(RecipientState.WAITING, RecipientState.UNKNOWN)
-    if dropped:
-        events.append(EventRecord("dropped", message.message_id, now_ms, dropped, reason=REASON).encode())
+    for name, recipients in by_set(message, dropped).items():
+        record = EventRecord("dropped", message.message_id, now_ms, recipients, reason=REASON, configuration_set=name)
+        events.append(record.encode())
     counts = {"sent_recipients": sent, "dropped_recipients": len(dropped), "finished_messages": 1}
     return End(
         message.having(dropped, Happening.DROPPED).states,

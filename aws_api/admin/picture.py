@@ -21,10 +21,13 @@ from typing import Any
 
 from redis import asyncio as aioredis
 
+from aws_api.admin.event_words import destination_names, late_destinations
+from aws_api.admin.reputation_words import reputation_notes
 from aws_api.admin.route_words import lane_words, notes, route_words, troubles, why
 from aws_api.admin.rule_words import function_notes, rule_notes
-from aws_api.admin.wording import many, span
+from aws_api.admin.wording import many
 from config.settings import Settings
+from sending_events.configuration_sets.store import ConfigurationSets
 from sending_events.records import iso
 from spool.assembly import limits_of
 from spool.figures import Figures, Worker, read_figures, standstills
@@ -33,9 +36,6 @@ from spool.sending_quota import LaneView, Pause, RouteLimits, RouteView, Trouble
 from spool.states import Place
 from spool.store import Spool
 from spool.waits import Wait, read_waits
-
-# A destination that is this far behind is worth a line.
-LATE_EVENTS_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,9 @@ class Picture:
 async def read_picture(spool: Spool, broker: aioredis.Redis, settings: Settings, report: SafetyReport) -> Picture:
     """Looks once. Raises StoreUnavailable."""
     limits = limits_of(settings)
+    names = await destination_names(settings, ConfigurationSets(spool.redis, settings))
     return Picture(
-        await read_figures(spool, broker, settings.events.destinations, list(limits.values())),
+        await read_figures(spool, broker, names, list(limits.values())),
         await read_waits(spool),
         report,
         settings.worker.stall_seconds,
@@ -72,20 +73,18 @@ def advice(picture: Picture) -> tuple[str, ...]:
             f"{many(held, 'message')} held, nothing happens to them by itself: look with mailsluice show {example}, "
             "repair the cause, then mailsluice release ID, or give it up with mailsluice cancel ID."
         )
-    for name, backlog in picture.figures.backlogs.items():
-        if backlog.oldest_seconds > LATE_EVENTS_SECONDS:
-            error = f" ({backlog.error})" if backlog.error else ""
-            found.append(
-                f"The destination {name} has not taken events for {span(backlog.oldest_seconds)}{error}: repair it, "
-                "see events.failed in the workers' log."
-            )
-    return tuple(found)
+    return (*found, *late_destinations(picture.figures))
 
 
 def all_notes(picture: Picture) -> tuple[str, ...]:
     """What is worth saying and is no failure."""
     figures = picture.figures
-    return (*notes(figures), *rule_notes(figures), *function_notes(picture.waits, figures.taken_at_ms))
+    return (
+        *notes(figures),
+        *reputation_notes(figures),
+        *rule_notes(figures),
+        *function_notes(picture.waits, figures.taken_at_ms),
+    )
 
 
 def described(picture: Picture) -> dict[str, Any]:

@@ -4,17 +4,20 @@ The JSON is stable; new fields may be added:
   message_id, state (due | leased | parked | held | done), reason (why it is parked or held), waits_for (what a message
   in a lane waits for now; or ""), until (when it wakes, its lease ends, since when it is held or done; null in a lane),
   accepted_at, size_bytes, door, user, client_address, helo, header_message_id, sender ("" = null sender),
+  operation (SendRawEmail, SendEmail, SendSmtpEmail; or ""), configuration_set (that the sender named; or ""), tags
+  {name: value}, source_arn, from_arn, return_path_arn (or ""), repeats (how often it came again with its key),
   lane, route, sender_key (where it waits for its turn; or ""), ahead (messages of this sender that go before it; or
   null), is_hold_wanted, rounds, failures, crashes,
   recipients [{address (to whom it goes), state (waiting | sending | unknown | sent | rejected | dropped | expired),
-  ses_message_id, reason, redirected_to (who got it instead; or ""), envelope_address (as accepted; "" = added by a rule
-  or a function), is_added, action (DROP | BOUNCE | MOVE_TO_JUNK | DEFAULT | BYPASS_SPAM_CHECK, or "" before that is
-  decided), rule, because, waits_for_function (or "")}] in envelope order, those added after it,
+  feedback (what SES told later: none | delayed | answered (a transient bounce or an automatic answer) | delivered |
+  transient | refused | bounced | complained), ses_message_id, reason, redirected_to (who got it instead; or ""),
+  envelope_address (as accepted; "" = added by a rule or a function), is_added, action (DROP | BOUNCE | MOVE_TO_JUNK |
+  DEFAULT | BYPASS_SPAM_CHECK, or "" before that is decided), rule, because, waits_for_function (or "")}] in envelope order, those added after it,
   batches [{number, recipients [address], outcome (or null), ses_message_id, started_at, ended_at (or null), code,
   reason, redirected_to, worker}], bounce_told [address],
   rules_version ("" = not judged), rules [{rule, actions, recipients [address], because, text (of a bounce; only of
-  rules that decided)}], parts [{recipients [address], direction, lane, route, configuration_set ("" = as the settings
-  choose), tags {name: value}, headers [name], archives [name], is_updated (by a function)}], function_calls [{rule,
+  rules that decided)}], parts [{recipients [address], direction, lane, route, configuration_set ("" = as the sender
+  said), tags {name: value}, headers [name], archives [name], is_updated (by a function)}], function_calls [{rule,
   function, mode, invocation_id, recipients [address], state (waits | answered | failed), tries, first_at, next_at (or
   null), error, timeout_minutes, fallback}].
 Instants are ISO 8601 in UTC.
@@ -24,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aws_api.admin.feedback_words import told_later
 from aws_api.admin.route_words import lane_words
 from aws_api.admin.verdict_story import decision_of, recipient_fields, verdict_fields
 from config.settings import Settings
@@ -59,6 +63,7 @@ class Surroundings:
 NOWHERE = Surroundings({})
 #: What the fence kept lies at the worker that did it.
 CAPTURED = "captured by the fence, see captured/{message_id}.eml in the worker's data dir"
+SUPPRESSED = "on the suppression list; mailsluice suppression show ADDRESS says why"
 
 
 async def read_surroundings(spool: Spool, settings: Settings, message: Message) -> Surroundings:
@@ -78,7 +83,7 @@ def is_in_lane(message: Message) -> bool:
 
 def described(message: Message, around: Surroundings = NOWHERE) -> dict[str, Any]:
     """The object."""
-    seat = message.seat
+    seat, parameters = message.seat, message.parameters
     return {
         "message_id": message.message_id,
         "state": message.place.value,
@@ -93,6 +98,13 @@ def described(message: Message, around: Surroundings = NOWHERE) -> dict[str, Any
         "helo": message.helo,
         "header_message_id": message.header_message_id,
         "sender": message.sender,
+        "operation": parameters.operation,
+        "configuration_set": parameters.configuration_set,
+        "tags": dict(parameters.tags),
+        "source_arn": parameters.source_arn,
+        "from_arn": parameters.from_arn,
+        "return_path_arn": parameters.return_path_arn,
+        "repeats": message.repeats,
         "lane": seat.lane if seat else "",
         "route": seat.route if seat else "",
         "sender_key": seat.sender if seat else "",
@@ -105,6 +117,7 @@ def described(message: Message, around: Surroundings = NOWHERE) -> dict[str, Any
             {
                 "address": address,
                 "state": state.name.lower(),
+                "feedback": told_later(message, index).name.lower(),
                 **answer_of(message, index),
                 **recipient_fields(message, index),
             }
@@ -149,6 +162,8 @@ def answer_of(message: Message, index: int) -> dict[str, str]:
         reason = f"dropped by rule {decision.rule}"
     elif state is RecipientState.REJECTED and decision and decision.action == "BOUNCE":
         reason = decision.text or f"bounced by rule {decision.rule}"
+    elif index in message.suppressed:
+        reason = SUPPRESSED
     elif state is RecipientState.DROPPED:
         # Giving a message up ends it and says why; who was dropped before that was captured.
         is_given_up = message.place is Place.DONE and message.reason

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final
-from urllib.parse import parse_qsl
 
 from botocore.model import OperationModel
 
+from aws_api.wire.forms import text_of
 from aws_api.wire.services import Addressed, Service, model_of
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -38,15 +38,29 @@ def by_target(method: str, raw_path: str, target: str) -> str | None:
 
 
 def may_be_form(method: str, raw_path: str, content_type: str) -> bool:
-    """Whether the beginning of the body may name an action."""
-    return method == "POST" and raw_path.partition("?")[0] == "/" and content_type.lower() == FORM
+    """Whether the request may be one of the query protocol."""
+    path, _, query = raw_path.partition("?")
+    if path != "/":
+        return False
+    return (method == "POST" and content_type.lower() == FORM) or (method == "GET" and "Action=" in query)
 
 
-def by_form(beginning: bytes) -> str | None:
-    """The action's name when the form has one; clients send it first."""
-    fields = parse_qsl(beginning.decode("ascii", "replace"), keep_blank_values=True)
-    name = dict(reversed(fields)).get("Action", "")
+def by_form(form: bytes) -> str | None:
+    """The action's name when the form has one. Some clients send it first, others behind all the rest."""
+    start = 0 if form.startswith(b"Action=") else form.find(b"&Action=") + 1
+    if not form.startswith(b"Action=", start):
+        return None
+    end = form.find(b"&", start)
+    name = text_of(form[start + len(b"Action=") : end if end >= 0 else None])
     return name if _OPERATION_NAME.fullmatch(name) else None
+
+
+def by_action(services: Iterable[Service], action: str) -> Addressed | None:
+    """The operation of this name of a service that speaks the query protocol."""
+    for service in services:
+        if service.protocol == "query" and action in service.model.operation_names:
+            return Addressed(service, service.model.operation_model(action), {})
+    return None
 
 
 @cache

@@ -6,28 +6,27 @@ before anything else is looked at. What happens inside a handler and was not for
 """
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
-import orjson
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from aws_api.wire import addressing, rest_json
 from aws_api.wire.access_keys import AccessKey, AccessKeyFile, WrongKey
 from aws_api.wire.admission import admitted, is_of_this_machine
-from aws_api.wire.bodies import read_beginning, read_body
+from aws_api.wire.bodies import read_body
 from aws_api.wire.failures import NotAdmitted, OperationRefused
-from aws_api.wire.not_offered import refuse_action, refuse_target, words
+from aws_api.wire.memory import MemoryBudget, Reservation
+from aws_api.wire.not_offered import refuse_target, words
+from aws_api.wire.off_loop import off_loop
+from aws_api.wire.protocols import PROTOCOLS, QUERY
 from aws_api.wire.services import Addressed, Call, Service
 from aws_api.wire.signature import Received
 from aws_api.wire.streaming import send_streamed
 from config.errors import TryLater
 from config.logs import get_log
-
-#: How much of a form is looked at for its action.
-_FORM_BEGINNING_BYTES: Final = 64 * 1024
 
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,12 +46,12 @@ class Access:
         self._clock = clock
         self._logged_reasons: set[str] = set()
 
-    def admit(self, request: web.Request, service: Service, body: bytes) -> AccessKey | None:
+    async def admit(self, request: web.Request, service: Service, body: bytes) -> AccessKey | None:
         """The key that signed; None = a caller of this machine that needs none. Raises NotAdmitted, WrongKey."""
         if self._trusts_loopback and is_of_this_machine(request):
             return None
         received = Received(request.method, request.raw_path, tuple(request.headers.items()), body)
-        access_key = admitted(received, service.signing_name, self._keys, self._clock())
+        access_key = await off_loop(len(body), admitted, received, service.signing_name, self._keys, self._clock())
         self._logged_reasons.clear()
         return access_key
 
@@ -63,74 +62,114 @@ class Access:
             self._logged_reasons.add(error.reason)
 
 
-def aws_door(services: Sequence[Service], access: Access) -> Middleware:
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What the door works with."""
+
+    services: Sequence[Service]
+    access: Access
+    memory: MemoryBudget
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request, with the part of memory that it has."""
+
+    request: web.Request
+    request_id: str
+    memory: Reservation
+    wire: Wire
+
+
+def aws_door(wire: Wire) -> Middleware:
     """The middleware for these services."""
-    addressing.by_path(services, "GET", "/")  # reads the models now, so that no request waits for it
+    addressing.by_path(wire.services, "GET", "/")  # reads the models now, so that no request waits for it
 
     @web.middleware
     async def door(request: web.Request, handler: Inner) -> web.StreamResponse:
         request_id = str(uuid.uuid4())
         if target := addressing.by_target(request.method, request.raw_path, request.headers.get("X-Amz-Target", "")):
             return refuse_target(target, request_id)
-        if addressing.may_be_form(request.method, request.raw_path, request.content_type):
-            action = addressing.by_form(await _beginning(request))
-            return refuse_action(action, request_id) if action else await handler(request)
-        addressed = addressing.by_path(services, request.method, request.raw_path)
-        if addressed is None:
+        is_form = addressing.may_be_form(request.method, request.raw_path, request.content_type)
+        addressed = None if is_form else addressing.by_path(wire.services, request.method, request.raw_path)
+        if not is_form and addressed is None:
             return await handler(request)
-        return await _answer(request, addressed, access, request_id)
+        asked = _Asked(request, request_id, Reservation(wire.memory), wire)
+        try:
+            response = await (_by_form(asked) if addressed is None else _by_path(asked, addressed))
+        finally:
+            asked.memory.release()
+        return await handler(request) if response is None else response
 
     return door
 
 
-async def _beginning(request: web.Request) -> bytes:
+async def _by_form(asked: _Asked) -> web.StreamResponse | None:
+    """The query protocol names its operation somewhere in the body; None = it names none."""
+    form = asked.request.raw_path.partition("?")[2].encode("utf-8", "replace")
     try:
-        return await read_beginning(request, _FORM_BEGINNING_BYTES)
-    except OperationRefused:
-        return b""
+        if asked.request.method == "POST":
+            most = max((one.max_body_bytes for one in asked.wire.services if one.protocol == "query"), default=0)
+            form = await read_body(asked.request, most, asked.memory)
+    except OperationRefused as error:
+        return QUERY.refuse(None, error, asked.request_id)
+    action = addressing.by_form(form)
+    if action is None:
+        return None
+    addressed = addressing.by_action(asked.wire.services, action)
+    if addressed is None or addressed.offer is None:
+        refusal = OperationRefused("UnknownOperationException", words(action))
+        return QUERY.refuse(None, refusal, asked.request_id)
+    return await _answer(asked, addressed, form)
 
 
-async def _answer(request: web.Request, addressed: Addressed, access: Access, request_id: str) -> web.StreamResponse:
+async def _by_path(asked: _Asked, addressed: Addressed) -> web.StreamResponse:
+    refuse, operation = PROTOCOLS[addressed.service.protocol].refuse, addressed.operation
+    if addressed.offer is None:
+        refusal = OperationRefused("UnknownOperationException", words(operation.name))
+        return refuse(operation, refusal, asked.request_id)
     try:
-        return await _carried_out(request, addressed, access, request_id)
+        body = await read_body(asked.request, addressed.service.max_body_bytes, asked.memory)
+    except OperationRefused as error:
+        return refuse(operation, error, asked.request_id)
+    return await _answer(asked, addressed, body)
+
+
+async def _answer(asked: _Asked, addressed: Addressed, body: bytes) -> web.StreamResponse:
+    operation, access = addressed.operation, asked.wire.access
+    try:
+        return await _carried_out(asked, addressed, body)
     except (OperationRefused, NotAdmitted) as error:
-        return _refused(addressed, error, request_id)
+        refusal: OperationRefused | NotAdmitted = error
     except WrongKey as error:
         access.log_unusable(error)
         reason = "The access keys of this service cannot be read now; its log says why."
-        return _refused(addressed, OperationRefused("ServiceUnavailableException", reason), request_id)
+        refusal = OperationRefused("ServiceUnavailableException", reason)
     except TryLater as error:
-        return _refused(addressed, OperationRefused("ServiceUnavailableException", error.reason), request_id)
+        refusal = OperationRefused("ServiceUnavailableException", error.reason)
     except Exception:  # noqa: BLE001 - a bug, logged at the edge; the door goes on
-        get_log().exception("api.operation_failed", operation=addressed.operation.name, request_id=request_id)
-        return _refused(addressed, OperationRefused("InternalFailure", "An internal failure."), request_id)
+        get_log().exception("api.operation_failed", operation=operation.name, request_id=asked.request_id)
+        refusal = OperationRefused("InternalFailure", "An internal failure.")
+    return PROTOCOLS[addressed.service.protocol].refuse(operation, refusal, asked.request_id)
 
 
-async def _carried_out(
-    request: web.Request, addressed: Addressed, access: Access, request_id: str
-) -> web.StreamResponse:
-    operation, offer = addressed.operation, addressed.offer
-    if offer is None:
-        raise OperationRefused("UnknownOperationException", words(operation.name))
-    body = await read_body(request, addressed.service.max_body_bytes)
-    access_key = access.admit(request, addressed.service, body)
-    parameters = rest_json.parameters_of(addressed, request.raw_path, request.headers, body)
-    output = await offer.handler(Call(parameters, access_key, request_id, request))
+async def _carried_out(asked: _Asked, addressed: Addressed, body: bytes) -> web.StreamResponse:
+    request, operation, offer = asked.request, addressed.operation, addressed.offer
+    assert offer is not None, "what is not offered is refused before"
+    protocol = PROTOCOLS[addressed.service.protocol]
+    is_in_query = protocol is QUERY and request.method == "GET"
+    access_key = await asked.wire.access.admit(request, addressed.service, b"" if is_in_query else body)
+    parameters = await off_loop(len(body), protocol.read, addressed, request.raw_path, request.headers, body)
+    output = await offer.handler(Call(parameters, access_key, asked.request_id, request, asked.memory))
     payload = rest_json.payload_of(operation)
     if payload is not None:
-        headers = _headers(request_id, getattr(output[payload], "content_type", "application/octet-stream"))
+        headers = _headers(asked.request_id, getattr(output[payload], "content_type", "application/octet-stream"))
         return await send_streamed(request, output[payload], headers)
     return web.Response(
-        body=rest_json.answer_of(operation, output),
+        body=protocol.write(operation, output, asked.request_id),
         status=int(operation.http.get("responseCode", 200)),
-        headers=_headers(request_id, rest_json.CONTENT_TYPE),
+        headers=_headers(asked.request_id, protocol.content_type),
     )
-
-
-def _refused(addressed: Addressed, error: OperationRefused | NotAdmitted, request_id: str) -> web.Response:
-    status, code = rest_json.refusal_of(addressed.operation, error)
-    headers: Mapping[str, str] = {**_headers(request_id, rest_json.CONTENT_TYPE), "x-amzn-ErrorType": code}
-    return web.Response(body=orjson.dumps({"message": error.reason}), status=status, headers=headers)
 
 
 def _headers(request_id: str, content_type: str) -> dict[str, str]:

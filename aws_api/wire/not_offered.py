@@ -1,7 +1,6 @@
-"""Refusals of operations that are not offered here, in the form that clients of each protocol read."""
+"""What is told about operations that are not offered here; the whole answer for protocols that nothing here speaks."""
 
 from typing import Final
-from xml.sax.saxutils import escape
 
 import orjson
 from aiohttp import web
@@ -20,13 +19,3 @@ def refuse_target(operation: str, request_id: str) -> web.Response:
     body = {"__type": code, "message": words(operation), "Message": words(operation)}
     headers = {"x-amzn-RequestId": request_id, "x-amzn-ErrorType": code, "Content-Type": _JSON_TYPE}
     return web.Response(body=orjson.dumps(body), status=400, headers=headers)
-
-
-def refuse_action(action: str, request_id: str) -> web.Response:
-    """For the query protocol."""
-    text = (
-        "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidAction</Code>"
-        f"<Message>{escape(words(action))}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
-    )
-    headers = {"x-amzn-RequestId": request_id, "Content-Type": "text/xml"}
-    return web.Response(body=text.encode(), status=400, headers=headers)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
 import orjson
+from aiohttp import web
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
 from aws_api.wire.failures import STATUS_OF_COMMON, Cause, NotAdmitted, OperationRefused
@@ -42,7 +43,7 @@ def parameters_of(addressed: Addressed, raw_path: str, headers: Mapping[str, str
         raise OperationRefused("SerializationException", str(error)) from error
     if reader.mistakes:
         parameter = reader.mistakes[0][0]
-        raise OperationRefused(offer.refusals.get(parameter, "ValidationException"), in_words(reader.mistakes))
+        raise OperationRefused(offer.refusals.get(parameter, offer.refusal), in_words(reader.mistakes))
     return held
 
 
@@ -100,7 +101,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def answer_of(operation: OperationModel, output: Mapping[str, Any]) -> bytes:
+def answer_of(operation: OperationModel, output: Mapping[str, Any], _: str) -> bytes:
     """The body of an answer without a payload member."""
     shape = operation.output_shape
     return orjson.dumps(_written(shape, output) if shape is not None else {})
@@ -138,4 +139,12 @@ def refusal_of(operation: OperationModel | None, error: OperationRefused | NotAd
     for shape in operation.error_shapes if operation is not None else ():
         if shape.name == error.code:
             return int(shape.metadata.get("error", {}).get("httpStatusCode", 400)), error.code
-    return STATUS_OF_COMMON[error.code], error.code
+    return STATUS_OF_COMMON.get(error.code, 400), error.code
+
+
+def refused(operation: OperationModel | None, error: OperationRefused | NotAdmitted, request_id: str) -> web.Response:
+    """The answer that says no."""
+    status, code = refusal_of(operation, error)
+    members = error.members if isinstance(error, OperationRefused) else {}
+    headers = {"x-amzn-RequestId": request_id, "Content-Type": CONTENT_TYPE, "x-amzn-ErrorType": code}
+    return web.Response(body=orjson.dumps({"message": error.reason, **members}), status=status, headers=headers)

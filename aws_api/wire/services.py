@@ -15,6 +15,7 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 
 from aws_api.wire.access_keys import AccessKey
+from aws_api.wire.memory import Reservation
 
 #: Operations of the message flow hold a few names; a service that takes mail says its own limit.
 SMALL_BODY_BYTES: Final = 64 * 1024
@@ -31,6 +32,8 @@ class Call:
     request_id: str
     #: For handlers that need the door's tools: `call.request.app[...]`.
     request: web.Request
+    #: What the request may hold in memory; the door gives it back after the answer.
+    memory: Reservation
 
 
 class Chunks(Protocol):
@@ -52,10 +55,11 @@ class Offer:
     """How one operation is carried out, and what in its model is taken otherwise."""
 
     handler: Handler
-    #: Parameter (`content.s3Reference.key`) → error when the model does not allow its value; else ValidationException.
+    #: Parameter (`content.s3Reference.key`) → error when the model does not allow its value; else `refusal`.
     refusals: Mapping[str, str] = field(default_factory=dict)
-    #: Names of shapes whose pattern is not asked for; required members and lengths are.
+    #: Names of shapes whose pattern and enumeration are not asked for; required members and lengths are.
     lenient_shapes: frozenset[str] = frozenset()
+    refusal: str = "ValidationException"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ first two. Patterns must fit the whole text. Members that the model does not kno
 clients send them. All mistakes are found at once.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from aws_api.wire.forms import WrongForm, from_base64
 
 # What of a value is repeated; a caller knows the rest.
 _SHOWN_CHARACTERS = 100
@@ -72,7 +72,7 @@ def _broken_limits(shape: Shape, value: Any, *, is_lenient: bool) -> list[str]:
             found.append(f"Member must have {kind} less than or equal to {most}")
     if pattern and not is_lenient and not re.fullmatch(str(pattern), value):
         found.append(f"Member must satisfy regular expression pattern: {pattern}")
-    if allowed and value not in allowed:
+    if allowed and not is_lenient and value not in allowed:
         found.append(f"Member must satisfy enum value set: [{', '.join(allowed)}]")
     return found
 
@@ -125,9 +125,11 @@ def _number(_: Reader, __: Shape, value: Any, path: str) -> float:
 
 
 def _blob(_: Reader, __: Shape, value: Any, path: str) -> bytes:
+    if isinstance(value, bytes):  # a protocol that has its own base64 decoded it
+        return value
     try:
-        return base64.b64decode(_kind(value, str, path), validate=True)
-    except (binascii.Error, ValueError) as error:
+        return from_base64(_kind(value, str, path))
+    except WrongForm as error:
         raise WrongKind(f"{path} must be base64") from error
 
 

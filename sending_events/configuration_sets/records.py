@@ -56,3 +56,8 @@ class ConfigurationSet:
     destinations: tuple[EventDestination, ...] = ()
     #: Written in mailsluice.toml: the API shows it and does not change it.
     is_of_file: bool = False
+
+
+def cursor_name(configuration_set: str, destination: str) -> str:
+    """What a destination of a set is called where cursors, figures and dead letters are kept."""
+    return f"{configuration_set}:{destination}"

@@ -28,3 +28,13 @@ class Destination(Protocol):
         did by then is offered again.
         """
         ...
+
+
+def part_records(destination: Destination, at_most: int) -> int:
+    """How many records a part for this destination should have at most.
+
+    A destination that gives away one request after the other says so (`part_records`), so that its part is taken
+    within the time that one part may need.
+    """
+    wish: int = getattr(destination, "part_records", at_most)
+    return max(1, min(wish, at_most))

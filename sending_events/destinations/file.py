@@ -29,9 +29,8 @@ _BLOCK = 65536
 class FileDestination:
     """Appends to `path`, in one thread of its own: a hanging disk holds up nothing else."""
 
-    name = "file"
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "file") -> None:
+        self.name = name
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="events-file")
 

@@ -9,9 +9,8 @@ import orjson
 from structlog.typing import FilteringBoundLogger
 
 from config.logs import get_log
-from sending_events.records import EVENT_TYPES
+from sending_events.rendering import OBJECT_NAMES
 
-_OBJECT_NAMES = dict(EVENT_TYPES.values())
 # Lines between two looks at the event loop: about two milliseconds.
 _LINES_AT_ONCE = 50
 
@@ -19,9 +18,8 @@ _LINES_AT_ONCE = 50
 class LogDestination:
     """Never fails, never refuses: a log that cannot be written is no reason to keep events back."""
 
-    name = "log"
-
-    def __init__(self, log: FilteringBoundLogger | None = None) -> None:
+    def __init__(self, log: FilteringBoundLogger | None = None, *, name: str = "log") -> None:
+        self.name = name
         self._log = log or get_log()
 
     async def take(self, records: Sequence[bytes]) -> None:
@@ -33,16 +31,20 @@ class LogDestination:
 
 
 def _fields(event: dict[str, Any], *, with_addresses: bool) -> dict[str, Any]:
-    mail = event["mail"]
-    message_id = mail["tags"]["sluice:message-id"][0]
+    """What SES tells and what an operator did have no reason, or no mail."""
+    mail = event.get("mail", {})
+    message_id = mail.get("tags", {}).get("sluice:message-id", [mail.get("messageId", "")])[0]
+    ses_message_id = mail.get("tags", {}).get("sluice:ses-message-id", [mail.get("messageId", "")])[0]
+    addresses = mail.get("destination", [])
+    told = event.get(OBJECT_NAMES.get(event["eventType"], ""), {})
     fields = {
         "type": event["eventType"],
         "event_id": event["eventId"],
         "message_id": message_id,
-        "ses_message_id": "" if mail["messageId"] == message_id else mail["messageId"],
-        "recipients": len(mail["destination"]),
-        "reason": event[_OBJECT_NAMES[event["eventType"]]].get("reason", ""),
+        "ses_message_id": "" if ses_message_id == message_id else ses_message_id,
+        "recipients": len(addresses),
+        "reason": told.get("reason", ""),
     }
     if with_addresses:
-        fields |= {"sender": mail["source"], "addresses": mail["destination"]}
+        fields |= {"sender": mail.get("source", ""), "addresses": addresses}
     return fields

@@ -1,13 +1,17 @@
 -- Put before every other script of this folder, after a line with PREFIX ({ms}:), EVENTS and COUNTERS.
 --
 -- Keys (one hash tag, see spool/keys.py):
---   EVENTS                    stream, field d: what happened, in order; cut off at the front by trim.lua alone
---   {ms}:cursor:<name>        string, id of the last entry that the destination has taken
+--   EVENTS                    stream, in order; cut off at the front by trim.lua alone. Field d: what happened. A dead
+--                             letter that is told again has also id (its event id) and only (its destination)
+--   {ms}:cursor:<name>        string, id of the last entry that the destination has taken or did not want
 --   {ms}:destination:<name>   hash  position: how many entries were ever added up to the cursor
 --                                   failures, next_try_at_ms, error: only while the destination does not take
+--                                   skip_after, skip_to: entries between them are not offered; of a replay with an end
 --   {ms}:lock:events:<name>   string with expiry, the token of the process that serves the destination now
---   {ms}:dead:<name>          stream, fields id d why: what the destination can never take, the newest ones
---   COUNTERS                  hash  events_published:<name> events_lost:<name> events_refused:<name> events_trimmed
+--   {ms}:dead:<name>          stream, fields id d why: what the destination can never take or did not take in time,
+--                             the newest ones
+--   COUNTERS                  hash  events_published:<name> events_lost:<name> events_refused:<name>
+--                                   events_too_old:<name> events_trimmed
 --
 -- Memory: as in the spool's scripts, every script that writes begins with a DEL, so that a full server still lets
 -- events out and the stream shrink.
@@ -35,3 +39,30 @@ local function just_after(id)
 end
 
 local function trimmed() return tonumber(redis.call('HGET', COUNTERS, 'events_trimmed') or 0) end
+
+-- Id of the newest entry, '0-0' when there is none.
+local function last_id()
+  local last = redis.call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
+  return last and last[1] or '0-0'
+end
+
+-- Puts a cursor at the newest entry: what happened before is told nobody.
+local function start_at_end(name)
+  redis.call('SET', cursor_key(name), last_id())
+  redis.call('HSET', state_key(name), 'position', trimmed() + redis.call('XLEN', EVENTS))
+end
+
+-- Moves a cursor to an entry that is `entries` further on. `last` = last_id().
+local function move(name, to, entries, last)
+  redis.call('SET', cursor_key(name), to)
+  if last == '0-0' or last == to then  -- at the end the position is known for certain
+    redis.call('HSET', state_key(name), 'position', trimmed() + redis.call('XLEN', EVENTS))
+  else
+    redis.call('HINCRBY', state_key(name), 'position', entries)
+  end
+end
+
+-- A dead letter: event id, what happened, why.
+local function bury(name, most, id, d, why)
+  redis.call('XADD', dead_key(name), 'MAXLEN', most, '*', 'id', id, 'd', d, 'why', why)
+end

@@ -1,24 +1,36 @@
--- Removes what every destination has taken, then at most `limit` of the oldest entries beyond max_backlog.
--- ARGV: max_backlog, limit, names of the configured destinations; without a name nobody waits for anything.
--- Returns {removed, still too many, lost for each name …}.
+-- Removes what every destination has taken and no replay may ask for any more, then the oldest entries beyond
+-- max_backlog, of which what is kept for a replay goes first; in steps of at most `limit`.
+-- ARGV: max_backlog, limit, replay_ms, replay_events, names of the destinations; without a name nobody waits for
+-- anything. Returns {removed, still to be removed, lost for each name …}.
 redis.call('DEL', '{ms}:none')
-local first_name, cursors, slowest = 3, {}, nil
+local first_name, cursors, slowest, slowest_name = 5, {}, nil, nil
 for a = first_name, #ARGV do
   local cursor = redis.call('GET', cursor_key(ARGV[a])) or '0-0'
   cursors[a] = cursor
-  if slowest == nil or is_less(cursor, slowest) then slowest = cursor end
+  if slowest == nil or is_less(cursor, slowest) then slowest, slowest_name = cursor, ARGV[a] end
 end
 
-local removed
-if slowest then
-  removed = redis.call('XTRIM', EVENTS, 'MINID', just_after(slowest))
-else
+-- Entries up to the slowest cursor are kept while they are younger than replay_ms and no more than replay_events.
+local removed, spare = 0, 0
+if not slowest then
   removed = redis.call('XTRIM', EVENTS, 'MAXLEN', 0)
+else
+  local end_of_taken, oldest_kept = just_after(slowest), string.format('%.0f-0', now_ms() - ARGV[3])
+  if tonumber(ARGV[4]) == 0 or is_less(end_of_taken, oldest_kept) then oldest_kept = end_of_taken end
+  removed = redis.call('XTRIM', EVENTS, 'MINID', oldest_kept)
+  local position = tonumber(redis.call('HGET', state_key(slowest_name), 'position') or 0)
+  spare = oldest_kept == end_of_taken and 0 or position - trimmed() - removed - ARGV[4]
+  if spare > 0 then
+    local most = math.min(spare, tonumber(ARGV[2]))
+    local first = redis.call('XRANGE', EVENTS, '-', '(' .. end_of_taken, 'COUNT', most)
+    if #first > 0 then removed = removed + redis.call('XTRIM', EVENTS, 'MINID', just_after(first[#first][1])) end
+    spare = #first < most and 0 or spare - #first
+  end
 end
 
 local too_many = redis.call('XLEN', EVENTS) - ARGV[1]
-local out = { 0, 0 }
-for a = first_name, #ARGV do out[a] = 0 end
+local out = { 0, spare }
+for a = first_name, #ARGV do out[a - 2] = 0 end
 if too_many > 0 then
   local oldest = redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', math.min(too_many, tonumber(ARGV[2])))
   for a = first_name, #ARGV do
@@ -28,13 +40,13 @@ if too_many > 0 then
       lost = lost + 1
     end
     if lost > 0 then
-      out[a] = lost
+      out[a - 2] = lost
       redis.call('HINCRBY', COUNTERS, 'events_lost:' .. ARGV[a], lost)
       redis.call('HINCRBY', state_key(ARGV[a]), 'position', lost)
     end
   end
   removed = removed + redis.call('XTRIM', EVENTS, 'MINID', just_after(oldest[#oldest][1]))
-  out[2] = too_many - #oldest
+  out[2] = math.max(spare, too_many - #oldest)
 end
 if removed > 0 then redis.call('HINCRBY', COUNTERS, 'events_trimmed', removed) end
 out[1] = removed

@@ -1,16 +1,42 @@
 -- Put after lanes.lua: the moves of messages between places, as spool/states.py has them.
 
--- Returns 1 = taken, 0 = it was here already (a repeated commit is no second message), -1 = withdrawn before.
+-- A commit that waited in a socket comes within this time or never.
+local LATE_MS = 3600000
+
+-- The id of the message that this one repeats; nil when there is none, and then this one is marked as the first.
+-- What its door is told holds from now on: the earlier one cannot be withdrawn any more, and a commit of this one that
+-- was sent twice gets the same answer, even when the mark has gone.
+local function repeated(id, once, once_ms)
+  local earlier = redis.call('GET', O .. once)
+  if not earlier then
+    redis.call('SET', O .. once, id, 'PX', once_ms)
+  elseif earlier ~= id then
+    if redis.call('HEXISTS', M .. earlier, 'p') == 1 then redis.call('HINCRBY', M .. earlier, 'rep', 1) end
+    redis.call('SET', X .. id, earlier, 'PX', LATE_MS)
+    count(COUNTERS, 'repeated_messages', 1)
+  end
+  return earlier or nil
+end
+
+-- Returns 1 = taken, 0 = it was here already (a repeated commit is no second message), -1 = withdrawn before, an id = it
+-- repeats that message and was not taken.
 -- The caller calls count_accepted once for all it took.
-local function accept_one(now, id, meta, content, index, event, recipients, nudge_ms)
+local function accept_one(now, id, meta, content, index, event, recipients, nudge_ms, once, once_ms, head)
   local key = M .. id
-  if redis.call('EXISTS', key, X .. id) > 0 then return redis.call('EXISTS', key) == 1 and 0 or -1 end
+  if redis.call('EXISTS', key, X .. id) > 0 then
+    if redis.call('EXISTS', key) == 1 then return 0 end
+    local instead = redis.call('GET', X .. id)
+    return instead ~= '' and instead or -1
+  end
+  local earlier = once ~= '' and repeated(id, once, once_ms)
+  if earlier then return earlier == id and 0 or earlier end  -- its own mark: it is finished and forgotten
   local states = string.rep('w', recipients)
   if content == '' then
     redis.call('HSET', key, 'm', meta, 'at', now, 'p', 'due', 'r', states)
   else
     redis.call('HSET', key, 'm', meta, 'at', now, 'p', 'due', 'r', states, 'c', content)
   end
+  if head ~= '' then redis.call('HSET', key, 'h', head) end
   redis.call('ZADD', PREFIX .. 'due', now + nudge_ms, id)
   if index ~= '' then remember(index, id, now) end
   if event ~= '' then redis.call('XADD', EVENTS, '*', 'd', event) end
@@ -56,15 +82,36 @@ end
 -- As spool/states.py has it.
 local HELD_BY_OPERATOR = 'held by the operator'
 
+-- Recipients that are not final by the configuration set of their events ('' = none), as sending_events/sets_of_parts.py
+-- has it; without any, that of the message. The decoding costs what the message has of recipients: for what happens
+-- seldom.
+local function waiting_by_set(id)
+  local states, meta, verdict = unpack(redis.call('HMGET', M .. id, 'r', 'm', 'v'))
+  local with = string.find(meta, '"with":', 1, true) and cjson.decode(meta).with
+  local said, chosen, found = with and with.set or '', {}, {}
+  if verdict and string.find(verdict, '"configuration_set":', 1, true) then
+    for _, part in ipairs(cjson.decode(verdict).parts or {}) do
+      for _, index in ipairs(part.configuration_set and part.recipients or {}) do chosen[index] = part.configuration_set end
+    end
+  end
+  for n = 1, #states do
+    if string.find(states, '^%l', n) then
+      local set = chosen[n - 1] or said
+      found[set] = found[set] or {}
+      table.insert(found[set], n - 1)
+    end
+  end
+  if not next(found) then found[said] = {} end
+  return found
+end
+
 -- Event kind `held`, for the recipients that are not final, as sending_events/records.py has it.
 local function tell_held(id, now, why)
-  local states, waiting = redis.call('HGET', M .. id, 'r'), {}
-  for n = 1, #states do
-    if string.find(states, '^%l', n) then waiting[#waiting + 1] = n - 1 end
+  for set, waiting in pairs(waiting_by_set(id)) do
+    local event = { k = 'held', id = id, at = now, why = why, set = set ~= '' and set or nil }
+    if #waiting > 0 then event.r = waiting end
+    redis.call('XADD', EVENTS, '*', 'd', cjson.encode(event))
   end
-  local event = { k = 'held', id = id, at = now, why = why }
-  if #waiting > 0 then event.r = waiting end
-  redis.call('XADD', EVENTS, '*', 'd', cjson.encode(event))
 end
 
 -- The operator's hold of a message that has left its place. A turn is not kept, nor the wish that is now fulfilled:
@@ -75,11 +122,13 @@ local function hold_for_operator(id, now)
   tell_held(id, now, HELD_BY_OPERATOR)
 end
 
--- The end of a message that has left its place: its content goes now, what is known of it after a while.
-local function finish(id, at, now, why, keep_ms)
+-- The end of a message that has left its place: its content goes now, its headers and what is known of it after a while.
+local function finish(id, at, now, why, keep_ms, headers_ms)
   local key = M .. id
   count(AGES, slot_of(at), -1)
-  redis.call('HDEL', key, 'c', 'w', 'g', 'ho', 'ask', 'ev')
+  local head = tonumber(headers_ms) > 0 and head_of(id)
+  if head then redis.call('SET', PREFIX .. 'h:' .. id, head, 'PX', headers_ms) end
+  redis.call('HDEL', key, 'c', 'h', 'w', 'g', 'ho', 'ask', 'ev')
   redis.call('HSET', key, 'p', 'done', 'until', now, 'why', why)
   redis.call('PEXPIRE', key, keep_ms)
 end

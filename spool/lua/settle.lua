@@ -7,7 +7,8 @@
 --   fx [fact of a route …] (facts.lua), seat for the place `lane`: parked, and in the queue of a lane
 --   wait how many recipients want a turn there; absent = all that wait
 --   take {seat, recipients, limits}: the recipients of an intent, taken together with it or not at all
---   and for the call as a whole: keep keep_finished_ms, nudge nudge_ms, far for a wake-up that never comes.
+--   and for the call as a whole: keep keep_finished_ms, keep_head keep_headers_ms, nudge nudge_ms, far for a wake-up that
+--   never comes.
 -- Returns for each 1 = written, 0 = the lease is lost (then only an attempt still open gets its late answer),
 -- {why, ms} = the take is denied and nothing was written: not even a mark, so that it may be asked for again.
 may_grow()
@@ -111,7 +112,7 @@ end
 
 local function move(op, key, at, is_unaware)
   redis.call('ZREM', PREFIX .. 'leased', op.i)
-  if op.to == 'done' then return finish(op.i, at, now, op.why, op.keep) end
+  if op.to == 'done' then return finish(op.i, at, now, op.why, op.keep, op.keep_head) end
   local is_wanted = redis.call('HGET', key, 'ho')
   -- The holder lived to say where it goes: only losses in a row count.
   redis.call('HDEL', key, 'x', 'w', 'ho', 'ask', 'ev')
@@ -131,7 +132,7 @@ end
 local function spawn(op, first_content)
   for n, new in ipairs(op.sp) do
     local content = ARGV[first_content + n - 1]
-    if accept_one(now, new[1], new[2], content, new[3], new[4], new[5], op.nudge) == 1 then
+    if accept_one(now, new[1], new[2], content, new[3], new[4], new[5], op.nudge, '', 0, '') == 1 then
       spawned_messages, spawned_recipients = spawned_messages + 1, spawned_recipients + new[5]
     end
   end
@@ -191,6 +192,6 @@ for n, op in ipairs(cjson.decode(ARGV[1])) do
   out[n] = denied or (written and 1 or 0)
 end
 save_noted(exact_now)
-for name, by in pairs(counts) do count(COUNTERS, name, by) end
+for name, by in pairs(counts) do count_fact(now, name, by) end
 count_accepted(now, spawned_messages, spawned_recipients)
 return out

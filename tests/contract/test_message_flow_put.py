@@ -205,8 +205,8 @@ def test_the_answer_to_a_call_of_another_kind_of_body_says_what_is_wrong(stand):
 
 def test_other_services_are_refused_by_the_name_of_their_operation(stand):
     for service, call, code, words in [
-        ("sesv2", lambda client: client.get_account(), "UnknownOperationException", "GetAccount"),
-        ("ses", lambda client: client.get_send_quota(), "InvalidAction", "GetSendQuota"),
+        ("sesv2", lambda client: client.list_contact_lists(), "UnknownOperationException", "ListContactLists"),
+        ("ses", lambda client: client.list_identities(), "InvalidAction", "ListIdentities"),
         ("mailmanager", lambda client: client.list_archives(), "UnknownOperationException", "ListArchives"),
     ]:
         with pytest.raises(ClientError) as caught:

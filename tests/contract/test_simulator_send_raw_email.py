@@ -151,9 +151,9 @@ def test_a_call_over_the_daily_quota_is_throttled_and_counted():
 
 def test_another_action_is_unknown_in_the_form_of_ses(ses):
     with pytest.raises(ClientError) as caught:
-        ses.client("ses").list_identities()
+        ses.client("ses").list_custom_verification_email_templates()
     assert caught.value.response["Error"]["Code"] == "InvalidAction"
-    assert "ListIdentities" in caught.value.response["Error"]["Message"]
+    assert "ListCustomVerificationEmailTemplates" in caught.value.response["Error"]["Message"]
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 

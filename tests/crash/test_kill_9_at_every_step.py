@@ -11,7 +11,7 @@ from spool.states import Place
 from tests.line import Line, wait_until
 
 # Those of judge need rules: test_kill_9_between_fates.py.
-WORKER_STEPS = [name for name in FAILPOINTS if not name.startswith(("gateway.", "feedback.", "judge."))]
+WORKER_STEPS = [name for name in FAILPOINTS if not name.startswith(("commit.", "gateway.", "feedback.", "judge."))]
 # Only where SES had answered and nobody had written it down may a recipient get two copies.
 MAY_DOUBLE = {"relay.after_call", "relay.after_outcome"}
 
@@ -64,7 +64,7 @@ def test_repeated_kills_of_every_worker_end_with_everything_sent():
 
 @pytest.mark.parametrize(
     ("step", "is_answered"),
-    [("gateway.before_commit", False), ("gateway.after_commit", False), ("gateway.after_reply", True)],
+    [("commit.before", False), ("commit.after", False), ("gateway.after_reply", True)],
 )
 def test_a_gateway_killed_at_a_step_never_loses_an_answered_mail(step, is_answered):
     with Line() as line:
@@ -84,12 +84,32 @@ def test_a_gateway_killed_at_a_step_never_loses_an_answered_mail(step, is_answer
         assert account.duplicates == 0
         addresses = [address for entry in line.ledger() for address in entry["destinations"]]
         assert addresses.count("two@example.net") == 1
-        if step == "gateway.before_commit":
+        if step == "commit.before":
             assert "one@example.net" not in addresses
         else:  # safe before the answer: sent, whether or not the client heard so
             wait_until(
                 lambda: any("one@example.net" in entry["destinations"] for entry in line.ledger()), "the mail is sent"
             )
+
+
+def test_a_mail_with_a_key_that_comes_again_after_a_kill_is_sent_once():
+    content = b"X-Sluice-Idempotency-Key: order-1\r\nSubject: hello\r\n\r\nHello.\r\n"
+    with Line() as line:
+        doomed = line.gateway(failpoints="commit.after=kill")
+        with pytest.raises((smtplib.SMTPException, OSError, AssertionError)):
+            line.send_mail(["one@example.net"], content)
+        wait_until(lambda: not doomed.is_running(), "the gateway dies before it could answer")
+        line.worker()
+        line.gateway()
+        first = line.send_mail(["one@example.net"], content)
+        line.wait_for([first])
+        assert line.send_mail(["one@example.net"], content) == first
+        other = line.send_mail(["two@example.net"], content)
+        line.wait_for([other])
+        assert [entry["destinations"] for entry in line.ledger()] == [["one@example.net"], ["two@example.net"]]
+        account = line.account([first, other])
+        account.assert_clean()
+        assert account.duplicates == 0
 
 
 @pytest.mark.parametrize("step", ["worker.after_claim", "relay.before_intent", "relay.after_intent"])
@@ -167,7 +187,7 @@ def test_a_paused_account_delays_mail_beyond_its_age_and_bounces_nothing():
         wait_until(lambda: _calls(line, ids) >= 4, "the first probe, five seconds later")
         calls = _calls(line, ids)
         line.no_faults()
-        line.wait_for(ids)
+        line.wait_for(ids, probing="default")
         account = line.account(ids)
         account.assert_clean()
         assert account.by_state == {"sent": 3}

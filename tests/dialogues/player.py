@@ -3,6 +3,7 @@ r"""Plays an SMTP conversation that is written in a `.smtp` file. One line, one 
 # text              a comment
 set max_errors = 3  a setting of [smtp]; `set certificate = yes` gives the gateway a certificate
 user NAME PASSWORD PATTERN…
+suppressed ADDRESS  is on the suppression list
 store full|unsafe|safe     what the safety watch reports
 connect tls         the connection begins with TLS (the implicit port)
 C: text             the client sends a line (CRLF is added)
@@ -40,6 +41,7 @@ REPORTS = {"full": FULL, "unsafe": UNSAFE, "safe": SAFE}
 class Script:
     settings: dict[str, str] = field(default_factory=dict)
     users: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
+    suppressed: list[str] = field(default_factory=list)
     steps: list[tuple[int, str, str]] = field(default_factory=list)
 
     @property
@@ -60,6 +62,8 @@ def read_script(path: Path) -> Script:
         if word == "set":
             name, _, value = rest.partition("=")
             script.settings[name.strip()] = value.strip()
+        elif word == "suppressed":
+            script.suppressed.append(rest.strip())
         elif word == "user":
             name, password, *patterns = rest.split()
             script.users.append((name, password, tuple(patterns)))

@@ -15,14 +15,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from config.settings import SmtpSettings
 from smtp_gateway.certificates import Certificates
-from smtp_gateway.commit import Committer
 from smtp_gateway.credentials import Credentials
 from smtp_gateway.door import Door
 from smtp_gateway.session import SmtpSession
+from smtp_gateway.suppressed import SuppressedRecipients
 from smtp_gateway.users import UserFile
+from spool.commit import Committer
 from spool.records import NewMessage
 from spool.safety import SafetyReport
 from spool.scripts import StoreUnavailable
+from spool.suppression import Entry
 from spool.tally import Tally
 
 SAFE = SafetyReport(is_safe=True, is_full=False, problems=())
@@ -31,7 +33,10 @@ FULL = SafetyReport(is_safe=True, is_full=True, problems=("a test",))
 
 
 class RememberingSpool:
-    """Keeps what it accepts. `troubles` are raised first, one for each accept; `gate` holds every accept back."""
+    """Keeps what it accepts, and knows what repeats it.
+
+    `troubles` are raised first, one for each accept; `gate` holds every accept back.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, NewMessage] = {}
@@ -39,12 +44,11 @@ class RememberingSpool:
         self.withdrawn: list[str] = []
         self.troubles: list[Exception] = []
         self.withdraw_troubles: list[Exception] = []
-        self.events: list[bytes] = []
         self.keeps_in_trouble = False
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def accept(self, message: NewMessage) -> None:
+    async def accept(self, message: NewMessage) -> str:
         self.offered.append(message.message_id)
         await self.gate.wait()
         if message.message_id in self.withdrawn:
@@ -53,18 +57,35 @@ class RememberingSpool:
             if self.keeps_in_trouble:
                 self.kept[message.message_id] = message
             raise self.troubles.pop(0)
-        self.kept[message.message_id] = message
+        earlier = [one for one in self.kept.values() if message.once and one.once == message.once]
+        kept = earlier[0] if earlier else message
+        self.kept[kept.message_id] = kept
+        return kept.message_id
 
-    async def withdraw(self, message_ids: Sequence[str], *, events: Sequence[bytes] = ()) -> list[bool]:
+    async def withdraw(self, message_ids: Sequence[str]) -> list[bool]:
         if self.withdraw_troubles:
             raise self.withdraw_troubles.pop(0)
         self.withdrawn += message_ids
-        self.events += events
         return [self.kept.pop(one, None) is not None for one in message_ids]
 
     @property
     def messages(self) -> list[NewMessage]:
         return list(self.kept.values())
+
+
+class ListInMemory:
+    """A suppression list with these addresses."""
+
+    is_known_empty = False
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+
+    async def is_empty(self) -> bool:
+        return not self._addresses
+
+    async def among(self, addresses: Sequence[str]) -> dict[str, Entry]:
+        return {one: Entry(one, "BOUNCE", "operator", 1) for one in addresses if one.lower() in self._addresses}
 
 
 @dataclass
@@ -112,6 +133,7 @@ async def standing(
     *,
     users: Sequence[tuple[str, str, tuple[str, ...]]] = (),
     certificate: bool = False,
+    suppressed: Sequence[str] = (),
     commit_timeout_seconds: float | None = None,
     handshake_seconds: float = 10.0,
     **settings: object,
@@ -134,6 +156,7 @@ async def standing(
         certificates=certificates,
         wrong_login_pause_seconds=0.0,
         handshake_seconds=handshake_seconds,
+        suppressed=SuppressedRecipients(ListInMemory(suppressed)),
     )
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(lambda: SmtpSession(door, loop), "127.0.0.1", 0)]

@@ -20,7 +20,11 @@ def test_the_dialogue_goes_as_written(path: Path, loop: str, tmp_path: Path):
     async def played() -> None:
         script = read_script(path)
         async with standing(
-            tmp_path, users=script.users, certificate=script.certificate, **script.smtp_settings
+            tmp_path,
+            users=script.users,
+            certificate=script.certificate,
+            suppressed=script.suppressed,
+            **script.smtp_settings,
         ) as stand:
             await asyncio.to_thread(Player(stand).play, script, path.name)
             await stand.until(lambda: stand.door.budget.used_bytes == 0)

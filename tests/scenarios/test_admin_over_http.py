@@ -12,7 +12,8 @@ from aws_api.admin.bodies import MOST_IDS
 from aws_api.admin.door import MAX_BODY_BYTES, ROUTES
 from aws_api.app import make_app
 from config.redis_clients import redis_client
-from sending_events.operator_acts import OperatorAct, decoded
+from sending_events.operator_acts import OperatorAct
+from sending_events.rendering import decoded
 from spool import keys
 from spool.assembly import open_spool
 from spool.states import Place

@@ -24,25 +24,69 @@ import asyncio, sys
 from pathlib import Path
 from config.failpoints import Failpoints
 from sending_events.destinations.file import FileDestination
-from sending_events.publisher import Publisher
-from tests.publishing import opened_spool
+from tests.publishing import opened_spool, publisher_of
 
 async def main(url, path):
     async with opened_spool(url) as spool:
         destinations = {"file": FileDestination(Path(path))}
-        publisher = Publisher(spool, destinations, Failpoints.from_environment(), batch=20, lock_seconds=0.3)
+        publisher = publisher_of(spool, destinations, Failpoints.from_environment(), batch=20, lock_seconds=0.3)
         while (await publisher.backlogs())["file"]:
             await publisher.publish("file")
             await asyncio.sleep(0.01)
 
 asyncio.run(main(*sys.argv[1:]))
 """
+# The same for a destination of a configuration set; another one hangs meanwhile.
+PROGRAM_OF_A_SET = """
+import asyncio, sys
+from pathlib import Path
+from config.failpoints import Failpoints
+from sending_events.configuration_sets.records import ConfigurationSet, EventDestination
+from sending_events.destinations.file import FileDestination
+from sending_events.registry import Registry
+from tests.publishing import Collecting, opened_spool, publisher_of
+
+class Sets:
+    async def version(self):
+        return "1"
+
+    async def all(self):
+        send = frozenset({"Send"})
+        return (
+            ConfigurationSet("good", (EventDestination("hook", True, send, "file", {}),)),
+            ConfigurationSet("bad", (EventDestination("hook", True, send, "webhook", {}),)),
+        )
+
+async def main(url, path):
+    hanging = Collecting("bad:hook")
+    hanging.before = asyncio.Event().wait
+    opened = {"good": FileDestination(Path(path)), "bad": hanging}
+    async with opened_spool(url) as spool:
+        registry = Registry({}, Sets(), lambda set_name, _: opened[set_name])
+        publisher = publisher_of(
+            spool, {}, Failpoints.from_environment(), registry=registry, batch=20, lock_seconds=0.3
+        )
+        await publisher.with_work()
+        print("ready", flush=True)
+        rounds = [asyncio.create_task(publisher.publish("bad:hook"))]
+        while (await publisher.backlogs())["good:hook"] or not await spool.redis.exists("{ms}:told-all"):
+            for name in await publisher.with_work():
+                if name == "good:hook":
+                    await publisher.publish(name)
+            await asyncio.sleep(0.01)
+        for one in rounds:
+            one.cancel()
+        await asyncio.gather(*rounds, return_exceptions=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
 ROOT = Path(__file__).parents[2]
 
 
-def started(url: str, path: Path, failpoints: str = "") -> subprocess.Popen[bytes]:
+def started(url: str, path: Path, failpoints: str = "", *, program: str = PROGRAM) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "SLUICE_FAILPOINTS": failpoints}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, url, str(path)], cwd=ROOT, env=environment)
+    arguments = [sys.executable, "-c", program, url, str(path)]
+    return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
 
 
 def events_in(path: Path) -> list[str]:
@@ -107,3 +151,27 @@ async def test_kills_at_any_moment_lose_no_event_and_tear_no_line(redis_url, tmp
     assert max(collections.Counter(told).values()) <= 5
     first_seen = list(dict.fromkeys(told))
     assert first_seen == everything
+
+
+async def test_a_killed_publisher_of_a_set_loses_none_of_its_events_beside_one_that_hangs(redis_url, tmp_path):
+    path = tmp_path / "events.ndjson"
+    async with opened_spool(redis_url) as spool:
+        with started(redis_url, path, "publisher.after_write=kill*1", program=PROGRAM_OF_A_SET) as killed:
+            assert (
+                await asyncio.to_thread(killed.stdout.readline) == b"ready\n"
+            )  # both are told what happens from now on
+            ids = []
+            for number in range(60):
+                for name in ("good", "bad", ""):
+                    record = EventRecord("send", "ours", 1, (), attempt=number, configuration_set=name)
+                    id_ = await spool.redis.xadd(keys.EVENTS, {"d": record.encode()})
+                    ids += [id_.decode()] if name == "good" else []
+            assert await asyncio.to_thread(killed.wait, 60) == -signal.SIGKILL
+        first = events_in(path)
+        assert first == ids[: len(first)]
+        assert first
+        await spool.redis.set("{ms}:told-all", "1")
+        with started(redis_url, path, program=PROGRAM_OF_A_SET) as second:
+            assert await asyncio.to_thread(second.wait, 60) == 0
+        assert int((await spool.redis.hgetall(keys.COUNTERS)).get(b"events_published:bad:hook", 0)) == 0
+    assert events_in(path) == first + ids

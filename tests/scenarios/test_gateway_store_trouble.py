@@ -109,7 +109,7 @@ def test_a_store_without_an_append_log_is_refused_until_it_has_one():
 
 @pytest.mark.parametrize(
     ("failpoint", "is_kept"),
-    [("gateway.before_commit", False), ("gateway.after_commit", True), ("gateway.after_reply", True)],
+    [("commit.before", False), ("commit.after", True), ("gateway.after_reply", True)],
 )
 def test_a_kill_on_the_way_to_ok_loses_nothing_that_was_answered_for(
     redis_server: RedisServer, failpoint: str, is_kept

@@ -6,14 +6,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from config.failpoints import Failpoints
 from config.redis_clients import redis_client
-from sending_events.publisher import Publisher
 from spool.assembly import open_spool
 from spool.figures import read_figures
 from spool.scripts import StoreUnavailable
 from spool.states import Place
 from spool.tally import Tally
 from tests.api_process import api_process
-from tests.publishing import Collecting, add_events
+from tests.publishing import Collecting, add_events, publisher_of
 from tests.spooled import accept, beat, settings_of, settle
 
 
@@ -80,7 +79,7 @@ async def test_the_oldest_unfinished_message_has_its_age(spool):
 
 async def test_each_destination_has_its_backlog(spool):
     message_id = await accept(spool)
-    publisher = Publisher(spool, {"file": Collecting("file")}, Failpoints(""))
+    publisher = publisher_of(spool, {"file": Collecting("file")}, Failpoints(""))
     await add_events(spool.redis, message_id, 5)
     await publisher.publish("file")
     await publisher.trim()

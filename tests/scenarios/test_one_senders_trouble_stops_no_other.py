@@ -56,7 +56,7 @@ def test_a_permission_that_nobody_has_stops_the_relay_with_few_calls_and_nothing
         assert sum(fault["hits"] for fault in line.faults()) <= messages / 4
         wait_until(lambda: line.route().taken_at_ms - view.trouble.since_ms > 14_000, "all of it is too old")
         line.no_faults()
-        line.wait_for(ids)
+        line.wait_for(ids, probing="default")
         account = line.account(ids)
         account.assert_clean()
         assert account.by_state == {"sent": messages}

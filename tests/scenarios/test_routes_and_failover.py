@@ -120,7 +120,7 @@ def test_mail_waits_for_its_own_account_while_the_spare_is_paused():
         kept = line.submit(20)
         line.wait_for(kept, Place.PARKED)
         line.http("PUT", "/pause", {"state": "running"})
-        line.wait_for(kept)
+        line.wait_for(kept, probing="main")
         assert _taken(line.simulator_url) == set(kept)
         assert _taken(spare) == set(ids)
 
@@ -139,7 +139,7 @@ def test_mail_that_no_other_route_allows_waits_and_is_sent_when_its_own_is_well(
         line.wait_for(bound, Place.PARKED)
         assert _taken(spare) == set(movable)
         line.http("PUT", "/pause", {"state": "running"})
-        line.wait_for(bound)
+        line.wait_for(bound, probing="main")
         assert _taken(line.simulator_url) == set(bound)
         assert _taken(spare) == set(movable)
 

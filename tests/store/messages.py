@@ -37,7 +37,13 @@ def an_intent(number: int = 1, recipients: tuple[int, ...] = (0,)) -> Attempt:
 
 @contextlib.asynccontextmanager
 async def open_test_spool(
-    url: str, folder: Path, *, lease_seconds: float = 30, inline: int = 131072, answer_seconds: float = 10
+    url: str,
+    folder: Path,
+    *,
+    lease_seconds: float = 30,
+    inline: int = 131072,
+    answer_seconds: float = 10,
+    headers_seconds: float = 0.0,
 ) -> AsyncIterator[Spool]:
     """A spool with connections of its own, as one process has it."""
     spool = Spool(
@@ -46,6 +52,7 @@ async def open_test_spool(
         inline_content_bytes=inline,
         keep_finished_seconds=3600,
         lease_seconds=lease_seconds,
+        keep_headers_seconds=headers_seconds,
     )
     try:
         yield spool

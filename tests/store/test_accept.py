@@ -1,13 +1,16 @@
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
+from sending_events.records import EventRecord
 from spool import keys
 from spool.records import NewMessage
 from spool.scripts import StoreUnavailable
+from spool.send_parameters import SendParameters
 from spool.states import Place, RecipientState
 from spool.store import Spool
 from tests.servers import RedisServer
@@ -120,17 +123,22 @@ async def test_bytes_and_addresses_of_every_kind_come_back_as_they_were(spool: S
     assert (loaded.content, loaded.sender, loaded.recipients) == (content, "", message.recipients)
 
 
-async def test_a_withdrawn_message_is_gone_and_counted(spool: Spool):
-    message = a_message(recipients=3)
+async def test_a_withdrawn_message_is_gone_and_counted_and_told(spool: Spool):
+    message = a_message(recipients=3, parameters=SendParameters(configuration_set="news"))
     await spool.accept(message)
-    assert await spool.withdraw([message.message_id], events=[b'{"k":"dropped"}']) == [True]
+    assert await spool.withdraw([message.message_id]) == [True]
     assert await spool.load(message.message_id) is None
     assert await places_of(spool.redis, message.message_id) == set()
     assert await numbers(spool.redis, keys.AGES) == {}
     counters = await numbers(spool.redis, keys.COUNTERS)
     assert (counters["accepted_recipients"], counters["withdrawn_recipients"]) == (3, 3)
-    assert await events_of(spool.redis) == [message.event, b'{"k":"dropped"}']
-    assert await spool.withdraw([message.message_id], events=[b'{"k":"dropped"}']) == [False]
+    accepted, dropped = await events_of(spool.redis)
+    event = EventRecord.decode(dropped)
+    assert accepted == message.event
+    assert (event.kind, event.message_id, event.configuration_set) == ("dropped", message.message_id, "news")
+    assert event.reason.startswith("taken back")
+    assert abs(event.at_ms - time.time() * 1000) < 60_000
+    assert await spool.withdraw([message.message_id]) == [False]
     assert len(await events_of(spool.redis)) == 2
 
 

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 from aws_api.admin.ends import end_of
+from sending_events.records import EventRecord
 from spool import keys
 from spool.environment import claim_environment
-from spool.operator import walk
+from spool.operator import touch, walk
 from spool.orphans import collect_orphans
 from spool.records import Message, Settlement
+from spool.send_parameters import SendParameters
 from spool.states import IN_LANE, Happening, Place, RecipientState
 from spool.store import Claimed, Spool
 from spool.verdicts import Decision, FunctionCall, Part, Verdict
-from tests.store.messages import accepted_and_claimed, an_intent, end_lease, events_of, numbers
+from tests.store.messages import a_message, accepted_and_claimed, an_intent, end_lease, events_of, numbers
 from tests.store.taking import ROUTE, a_seat, lane_numbers
 
 VERDICT = Verdict(
@@ -246,3 +248,22 @@ async def test_a_verdict_that_cannot_be_read_is_the_trouble_of_its_message_alone
     assert await spool.settle(held)
     dropped = (RecipientState.DROPPED,) * 2
     assert await spool.drop(await loaded(spool, broken), dropped, reason="x", counts={})
+
+
+async def test_a_hold_is_told_once_for_each_configuration_set(spool: Spool):
+    claimed = await accepted_and_claimed(spool, recipients=4, parameters=SendParameters(configuration_set="own"))
+    verdict = Verdict("v", parts=(Part((1, 3), configuration_set="rule"), Part((2,), lane="bulk")))
+    states = tuple(map(RecipientState, "wwSw"))
+    settlement = Settlement(claimed.lease, 1, to="parked", after_seconds=60, states=states, verdict=verdict)
+    assert await spool.settle(settlement)
+    assert await touch(spool.redis, "hold", [claimed.lease.message_id]) == ["done"]
+    held = [EventRecord.decode(raw) for raw in await events_of(spool.redis) if b'"held"' in raw]
+    assert sorted((one.configuration_set, one.recipients) for one in held) == [("own", (0,)), ("rule", (1, 3))]
+
+
+async def test_a_hold_of_a_message_without_a_set_is_told_once(spool: Spool):
+    message = a_message(recipients=2)
+    await spool.accept(message)
+    await touch(spool.redis, "hold", [message.message_id])
+    [held] = [EventRecord.decode(raw) for raw in await events_of(spool.redis) if b'"held"' in raw]
+    assert (held.configuration_set, held.recipients) == ("", (0, 1))

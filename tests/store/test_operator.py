@@ -13,7 +13,8 @@ from aws_api.admin.pausing import Scope
 from aws_api.admin.who import Who
 from config.errors import Refused
 from config.settings import Settings
-from sending_events.operator_acts import OperatorAct, decoded
+from sending_events.operator_acts import OperatorAct
+from sending_events.rendering import decoded
 from spool import keys, operator
 from spool.records import Message, Settlement
 from spool.sending_quota import Pause, RouteLimits, Seat

@@ -8,10 +8,9 @@ import pytest
 from config.errors import Refused, TryLater
 from config.failpoints import Failpoints
 from sending_events.progress import MAX_DEAD_LETTERS, dead_letters_key, destination_key
-from sending_events.publisher import Publisher
 from sending_events.records import EventRecord
 from spool import keys
-from tests.publishing import Collecting, accept, add_events, opened_spool, stream_ids
+from tests.publishing import Collecting, accept, add_events, opened_spool, publisher_of, stream_ids
 
 NONE = Failpoints("")
 
@@ -36,7 +35,7 @@ async def test_a_dead_destination_stops_nobody(spool):
     await add_events(spool.redis, await accept(spool), 50)
     dead, alive = Collecting("file"), Collecting("log")
     dead.trouble = TryLater("the disk is full")
-    publisher = Publisher(spool, {"file": dead, "log": alive}, NONE)
+    publisher = publisher_of(spool, {"file": dead, "log": alive}, NONE)
     assert await asyncio.gather(publisher.publish("file"), publisher.publish("log")) == [0, 51]
     assert alive.ids == await stream_ids(spool.redis)
     assert await publisher.backlogs() == {"file": 51, "log": 0}
@@ -46,7 +45,7 @@ async def test_a_failed_destination_is_left_alone_for_a_growing_pause(spool):
     await accept(spool)
     destination = Collecting()
     destination.trouble = TryLater("the disk is full", detail="errno 28")
-    publisher = Publisher(spool, {"file": destination}, NONE)
+    publisher = publisher_of(spool, {"file": destination}, NONE)
     for failures, pause in [(1, 1000), (2, 2000), (3, 4000)]:
         assert await publisher.publish("file") == 0
         assert pause - 900 < await pause_left_ms(spool) <= pause
@@ -56,16 +55,16 @@ async def test_a_failed_destination_is_left_alone_for_a_growing_pause(spool):
         ]
         assert await publisher.publish("file") == 0
         assert destination.calls == failures
-        assert not await publisher.has_work("file")
+        assert "file" not in await publisher.with_work()
         await end_the_pause(spool)
-        assert await publisher.has_work("file")
+        assert "file" in await publisher.with_work()
 
 
 async def test_a_destination_that_takes_again_has_no_failures(spool):
     await accept(spool)
     destination = Collecting()
     destination.trouble = TryLater("the disk is full")
-    publisher = Publisher(spool, {"file": destination}, NONE)
+    publisher = publisher_of(spool, {"file": destination}, NONE)
     await publisher.publish("file")
     await end_the_pause(spool)
     destination.trouble = None
@@ -76,7 +75,7 @@ async def test_a_destination_that_takes_again_has_no_failures(spool):
 async def test_what_was_taken_before_the_failure_is_not_offered_again(spool):
     await add_events(spool.redis, await accept(spool), 9)
     destination = Collecting()
-    publisher = Publisher(spool, {"file": destination}, NONE, batch=4)
+    publisher = publisher_of(spool, {"file": destination}, NONE, batch=4)
 
     async def fail_the_second_time():
         destination.trouble = TryLater("busy") if destination.calls == 2 else None
@@ -92,9 +91,9 @@ async def test_a_destination_that_hangs_is_given_up_and_offered_again(spool):
     await accept(spool)
     destination = Collecting()
     destination.before = asyncio.Event().wait
-    publisher = Publisher(spool, {"file": destination}, NONE, take_seconds=0.05)
+    publisher = publisher_of(spool, {"file": destination}, NONE, take_seconds=0.05)
     assert await publisher.publish("file") == 0
-    assert not await publisher.has_work("file")
+    assert "file" not in await publisher.with_work()
     await end_the_pause(spool)
     destination.before = None
     assert await publisher.publish("file") == 1
@@ -104,7 +103,7 @@ async def test_a_bug_in_a_destination_is_raised_and_not_hammered(spool):
     await accept(spool)
     destination = Collecting()
     destination.trouble = ZeroDivisionError("a bug")
-    publisher = Publisher(spool, {"file": destination}, NONE)
+    publisher = publisher_of(spool, {"file": destination}, NONE)
     with pytest.raises(ZeroDivisionError):
         await publisher.publish("file")
     assert await publisher.publish("file") == 0
@@ -116,7 +115,7 @@ async def test_a_refused_record_becomes_a_dead_letter_and_the_rest_is_taken_in_o
     message_id = await accept(spool)
     ids = await add_events(spool.redis, message_id, 500)
     destination = Collecting(poison=b'"sluice:attempt":["%d"]' % position)
-    publisher = Publisher(spool, {"file": destination}, NONE)
+    publisher = publisher_of(spool, {"file": destination}, NONE)
     assert await publisher.publish("file") == 500
     refused = ids[position - 1]
     assert destination.ids == [id_ for id_ in await stream_ids(spool.redis) if id_ != refused]
@@ -131,7 +130,7 @@ async def test_a_destination_that_refuses_everything_keeps_a_bounded_number_of_d
     await add_events(spool.redis, await accept(spool), MAX_DEAD_LETTERS + 200)
     destination = Collecting()
     destination.trouble = Refused("never")
-    publisher = Publisher(spool, {"file": destination}, NONE, budget_seconds=60)
+    publisher = publisher_of(spool, {"file": destination}, NONE, budget_seconds=60)
     assert await publisher.publish("file") == 0
     assert await spool.redis.xlen(dead_letters_key("file")) == MAX_DEAD_LETTERS
     assert int(await spool.redis.hget(keys.COUNTERS, "events_refused:file")) == MAX_DEAD_LETTERS + 201
@@ -146,7 +145,7 @@ async def test_an_unreadable_entry_is_no_stumbling_block(spool, fields):
     strange = await spool.redis.xadd(keys.EVENTS, fields)
     await accept(spool)
     destination = Collecting()
-    publisher = Publisher(spool, {"file": destination}, NONE)
+    publisher = publisher_of(spool, {"file": destination}, NONE)
     assert await publisher.publish("file") == 2
     assert destination.ids == [id_ for id_ in await stream_ids(spool.redis) if id_ != strange.decode()]
     assert await spool.redis.xlen(dead_letters_key("file")) == 1
@@ -157,7 +156,7 @@ async def test_a_verdict_that_cannot_be_read_is_no_stumbling_block(spool):
     await spool.redis.hset(keys.message_key(message_id), "v", b'{"decisions":[{"newer":1}]}')
     await accept(spool)
     destination = Collecting()
-    assert await Publisher(spool, {"file": destination}, NONE).publish("file") == 2
+    assert await publisher_of(spool, {"file": destination}, NONE).publish("file") == 2
     assert await spool.redis.xlen(dead_letters_key("file")) == 0
 
 
@@ -165,6 +164,6 @@ async def test_an_index_that_the_message_does_not_have_is_no_stumbling_block(spo
     message_id = await accept(spool, recipients=2)
     await spool.redis.xadd(keys.EVENTS, {"d": EventRecord("send", message_id, 1, (2,)).encode()})
     destination = Collecting()
-    assert await Publisher(spool, {"file": destination}, NONE).publish("file") == 1
+    assert await publisher_of(spool, {"file": destination}, NONE).publish("file") == 1
     assert [orjson.loads(line)["eventType"] for line in destination.parts[0]] == ["sluice:Accepted"]
     assert await spool.redis.xlen(dead_letters_key("file")) == 1

@@ -4,9 +4,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from config.failpoints import Failpoints
-from sending_events.publisher import Publisher
 from spool import keys
-from tests.publishing import Collecting, accept, add_events, opened_spool, stream_ids
+from tests.publishing import Collecting, accept, add_events, opened_spool, publisher_of, stream_ids
 
 NONE = Failpoints("")
 
@@ -20,7 +19,7 @@ async def spool(redis_url):
 async def test_the_stream_is_cut_behind_the_slowest_destination(spool):
     await add_events(spool.redis, await accept(spool), 9)
     everything = await stream_ids(spool.redis)
-    publisher = Publisher(spool, {"file": Collecting(), "log": Collecting("log")}, NONE)
+    publisher = publisher_of(spool, {"file": Collecting(), "log": Collecting("log")}, NONE)
     assert await publisher.publish("file") == 10
     assert await publisher.trim() == 0
     await spool.redis.set(keys.cursor_key("log"), everything[3])
@@ -30,22 +29,22 @@ async def test_the_stream_is_cut_behind_the_slowest_destination(spool):
 
 async def test_a_destination_that_is_no_longer_configured_holds_nothing_back(spool):
     await add_events(spool.redis, await accept(spool), 9)
-    await Publisher(spool, {"log": Collecting("log")}, NONE, batch=2, budget_seconds=0).publish("log")
-    publisher = Publisher(spool, {"file": Collecting()}, NONE)
+    await publisher_of(spool, {"log": Collecting("log")}, NONE, batch=2, budget_seconds=0).publish("log")
+    publisher = publisher_of(spool, {"file": Collecting()}, NONE)
     await publisher.publish("file")
     assert await publisher.trim() == 10
 
 
 async def test_a_destination_that_comes_back_goes_on_at_the_oldest_entry_kept(spool):
     message_id = await accept(spool)
-    await Publisher(spool, {"log": Collecting("log")}, NONE).publish("log")
+    await publisher_of(spool, {"log": Collecting("log")}, NONE).publish("log")
     await add_events(spool.redis, message_id, 5)
-    others = Publisher(spool, {"file": Collecting()}, NONE)
+    others = publisher_of(spool, {"file": Collecting()}, NONE)
     await others.publish("file")
     await others.trim()
     kept = await add_events(spool.redis, message_id, 3)
     returned = Collecting("log")
-    publisher = Publisher(spool, {"file": Collecting(), "log": returned}, NONE)
+    publisher = publisher_of(spool, {"file": Collecting(), "log": returned}, NONE)
     assert await publisher.backlogs() == {"file": 3, "log": 3}
     assert await publisher.publish("log") == 3
     assert returned.ids == kept
@@ -53,24 +52,24 @@ async def test_a_destination_that_comes_back_goes_on_at_the_oldest_entry_kept(sp
 
 async def test_a_new_destination_starts_at_the_oldest_entry_kept(spool):
     message_id = await accept(spool)
-    old = Publisher(spool, {"file": Collecting()}, NONE)
+    old = publisher_of(spool, {"file": Collecting()}, NONE)
     await old.publish("file")
     await old.trim()
     kept = await add_events(spool.redis, message_id, 4)
     new = Collecting("log")
-    publisher = Publisher(spool, {"file": Collecting(), "log": new}, NONE, batch=3, budget_seconds=0)
-    assert await publisher.has_work("log")
+    publisher = publisher_of(spool, {"file": Collecting(), "log": new}, NONE, batch=3, budget_seconds=0)
+    assert "log" in await publisher.with_work()
     assert await publisher.backlogs() == {"file": 4, "log": 4}
     assert await publisher.publish("log") == 3
     assert await publisher.backlogs() == {"file": 4, "log": 1}
     assert await publisher.publish("log") == 1
-    assert not await publisher.has_work("log")
+    assert "log" not in await publisher.with_work()
     assert new.ids == kept
 
 
 async def test_without_destinations_nothing_is_kept(spool):
     await accept(spool)
-    publisher = Publisher(spool, {}, NONE)
+    publisher = publisher_of(spool, {}, NONE)
     assert await publisher.trim() == 1
     assert await publisher.backlogs() == {}
 
@@ -79,12 +78,12 @@ async def test_the_cap_removes_the_oldest_and_counts_what_each_destination_lost(
     await add_events(spool.redis, await accept(spool), 2_499)
     everything = await stream_ids(spool.redis)
     fast, slow = Collecting(), Collecting("log")
-    publisher = Publisher(
+    publisher = publisher_of(
         spool, {"file": fast, "log": slow}, NONE, max_backlog=100, batch=300, budget_seconds=0, take_seconds=60
     )
     assert await publisher.publish("file") == 300
     with capture_logs() as lines:
-        log = Publisher(spool, {"file": fast, "log": slow}, NONE, max_backlog=100)
+        log = publisher_of(spool, {"file": fast, "log": slow}, NONE, max_backlog=100)
         assert await log.trim() == 2_400
     assert await stream_ids(spool.redis) == everything[2_400:]
     counters = await spool.redis.hgetall(keys.COUNTERS)
@@ -95,7 +94,7 @@ async def test_the_cap_removes_the_oldest_and_counts_what_each_destination_lost(
         lost[line["destination"]] += line["events"]
     assert lost == {"file": 2100, "log": 2400}
     assert await log.backlogs() == {"file": 100, "log": 100}
-    one_by_one = Publisher(spool, {"file": fast}, NONE, batch=1, budget_seconds=0)
+    one_by_one = publisher_of(spool, {"file": fast}, NONE, batch=1, budget_seconds=0)
     assert await one_by_one.publish("file") == 1
     assert await one_by_one.backlogs() == {"file": 99}
     assert await log.publish("file") == 99
@@ -104,7 +103,7 @@ async def test_the_cap_removes_the_oldest_and_counts_what_each_destination_lost(
 
 async def test_a_destination_that_took_everything_loses_nothing_by_the_cap(spool):
     await add_events(spool.redis, await accept(spool), 299)
-    publisher = Publisher(spool, {"file": Collecting(), "log": Collecting("log")}, NONE, max_backlog=50)
+    publisher = publisher_of(spool, {"file": Collecting(), "log": Collecting("log")}, NONE, max_backlog=50)
     await publisher.publish("file")
     assert await publisher.trim() == 250
     assert b"events_lost:file" not in await spool.redis.hgetall(keys.COUNTERS)
@@ -114,8 +113,8 @@ async def test_a_destination_that_took_everything_loses_nothing_by_the_cap(spool
 async def test_backlogs_are_exact_in_the_middle_before_and_after_trimming(spool):
     message_id = await accept(spool)
     await add_events(spool.redis, message_id, 99)
-    slow = Publisher(spool, {"file": Collecting(), "log": Collecting("log")}, NONE, batch=10, budget_seconds=0)
-    whole = Publisher(spool, {"file": Collecting(), "log": Collecting("log")}, NONE)
+    slow = publisher_of(spool, {"file": Collecting(), "log": Collecting("log")}, NONE, batch=10, budget_seconds=0)
+    whole = publisher_of(spool, {"file": Collecting(), "log": Collecting("log")}, NONE)
     for waiting in (90, 80, 70):
         await slow.publish("file")
         assert await slow.backlogs() == {"file": waiting, "log": 100}
@@ -133,13 +132,13 @@ async def test_backlogs_are_exact_in_the_middle_before_and_after_trimming(spool)
 async def test_backlogs_stay_within_the_stream_when_somebody_else_cut_it(spool):
     message_id = await accept(spool)
     await add_events(spool.redis, message_id, 99)
-    publisher = Publisher(spool, {"file": Collecting()}, NONE, batch=10, budget_seconds=0)
+    publisher = publisher_of(spool, {"file": Collecting()}, NONE, batch=10, budget_seconds=0)
     await publisher.publish("file")
     await spool.redis.xtrim(keys.EVENTS, maxlen=50, approximate=False)
     assert await publisher.backlogs() == {"file": 50}
     await publisher.publish("file")
     assert 1 <= (await publisher.backlogs())["file"] <= 50
-    await Publisher(spool, {"file": Collecting()}, NONE).publish("file")
+    await publisher_of(spool, {"file": Collecting()}, NONE).publish("file")
     await add_events(spool.redis, message_id, 17)
     await publisher.publish("file")
     assert await publisher.backlogs() == {"file": 7}
@@ -149,8 +148,8 @@ async def test_two_entries_of_the_same_millisecond_are_told_apart(spool):
     for sequence in (8, 9, 10, 11):
         await spool.redis.xadd(keys.EVENTS, {"d": b"{}"}, id=f"5-{sequence}")
     await spool.redis.set(keys.cursor_key("file"), "5-9")
-    publisher = Publisher(spool, {"file": Collecting()}, NONE)
-    assert await publisher.has_work("file")
+    publisher = publisher_of(spool, {"file": Collecting()}, NONE)
+    assert "file" in await publisher.with_work()
     assert await publisher.trim() == 2
     assert await stream_ids(spool.redis) == ["5-10", "5-11"]
     assert await publisher.backlogs() == {"file": 2}

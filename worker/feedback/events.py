@@ -1,12 +1,11 @@
-"""What SES's own events prove about our calls: the one entry point for every source of them.
+"""What SES's events prove about our calls: which call an event is about, and that SES took it.
 
 Every call carries `<message_id>.<attempt number>` as message tag and as header. SES repeats both in all events about
 the mail (event publishing has the tags, the older notifications the headers), and no event of any type comes about a
 call that SES did not take. So any of them, Send or a later one, settles a call that ended without an answer.
 
 An event may come twice, out of order, before the call's own outcome was written, or after the message was forgotten:
-each is an ordinary answer of `confirm` and none an error. A source may count an event as done when `sent_event`
-returned; when it raises TryLater the same event has to be given again.
+each is an ordinary answer of `confirm` and none an error.
 """
 
 import re
@@ -18,13 +17,13 @@ from typing import Any, Literal, Protocol
 #: As the relay puts it on every call: the tag's name, and the header's in lower case.
 BATCH_TAG = "sluice-batch"
 BATCH_HEADER = "x-sluice-batch"
+#: The configuration set of the message, one of ours; so does the relay.
+SET_TAG = "sluice-set"
 # The first group is an id of ours (spool/keys.py).
 _BATCH = re.compile(r"([a-z0-9-]{1,120})\.([0-9]{1,9})")
 _LONGEST_SES_ID = 200
 
 Confirmation = Literal["noted", "known", "unknown"]
-#: Or the event is about nothing of ours: other mail of the account, a test event, text of another form.
-Verdict = Literal["noted", "known", "unknown", "foreign"]
 
 
 class Confirms(Protocol):
@@ -46,45 +45,44 @@ class SentCall:
     at_ms: int
 
 
-async def sent_event(spool: Confirms, event: Mapping[str, Any]) -> Verdict:
-    """Notes what an event of SES proves. `event` is SES's JSON itself, out of whatever it was wrapped in.
-
-    Raises StoreUnavailable: then the same event has to be given again.
-    """
-    call = call_of(event)
-    return "foreign" if call is None else await note_call(spool, call)
-
-
 async def note_call(spool: Confirms, call: SentCall) -> Confirmation:
-    """The same for a call that was read out of an event before."""
+    """Notes that SES took a call. Raises StoreUnavailable: then the same event has to be given again."""
     return await spool.confirm(call.message_id, call.attempt_number, call.ses_message_id, call.at_ms)
 
 
 def call_of(event: Mapping[str, Any]) -> SentCall | None:
-    """The call of ours that an event is about; None when it is about none, or not of SES's form."""
+    """The call of ours that an event is about; None when it is about none, or not of SES's form.
+
+    `event` is SES's JSON itself, out of whatever it was wrapped in.
+    """
     mail = event.get("mail")
     if not isinstance(mail, Mapping) or not (event.get("eventType") or event.get("notificationType")):
         return None
-    batch = _batch_of(mail)
-    ses_message_id, at_ms = mail.get("messageId"), _milliseconds(mail.get("timestamp"))
-    if batch is None or at_ms is None or not isinstance(ses_message_id, str):
-        return None
-    if not 0 < len(ses_message_id) <= _LONGEST_SES_ID or not ses_message_id.isprintable():
+    batch, ses_message_id, at_ms = _batch_of(mail), ses_message_id_of(mail), milliseconds(mail.get("timestamp"))
+    if batch is None or at_ms is None or not ses_message_id:
         return None
     return SentCall(batch[0], batch[1], ses_message_id, at_ms)
 
 
+def ses_message_id_of(mail: Mapping[str, Any]) -> str:
+    """SES's id of the call; "" for what cannot be one."""
+    found = mail.get("messageId")
+    is_one = isinstance(found, str) and 0 < len(found) <= _LONGEST_SES_ID and found.isprintable()
+    return found if is_one and isinstance(found, str) else ""
+
+
 def _batch_of(mail: Mapping[str, Any]) -> tuple[str, int] | None:
     """From the tag, else from the header; the first that has the form."""
-    for text in (*_tags_of(mail), *_headers_of(mail)):
+    for text in (*tag_values(mail, BATCH_TAG), *_headers_of(mail)):
         if isinstance(text, str) and (found := _BATCH.fullmatch(text.strip())):
             return found[1], int(found[2])
     return None
 
 
-def _tags_of(mail: Mapping[str, Any]) -> list[Any]:
+def tag_values(mail: Mapping[str, Any], name: str) -> list[Any]:
+    """The values of a message tag."""
     tags = mail.get("tags")
-    values = tags.get(BATCH_TAG) if isinstance(tags, Mapping) else None
+    values = tags.get(name) if isinstance(tags, Mapping) else None
     return values if isinstance(values, list) else []
 
 
@@ -99,10 +97,14 @@ def _headers_of(mail: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _milliseconds(text: Any) -> int | None:
+# "2018-10-08T14:05:45 +0000" stands in AWS's page of notification contents.
+_ZONE_APART = re.compile(r"\s+(?=[+-]\d\d:?\d\d\Z)")
+
+
+def milliseconds(text: Any) -> int | None:
     """`2016-10-14T05:02:16.645Z` as epoch milliseconds."""
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(_ZONE_APART.sub("", text))
         return round(instant.replace(tzinfo=instant.tzinfo or UTC).timestamp() * 1000)
     except (TypeError, ValueError, OverflowError):
         return None

@@ -22,10 +22,10 @@ import re
 from collections.abc import Callable
 
 from config.settings import LanesSettings, RouteSettings, Settings
+from spool.header_addresses import mailboxes
 from spool.records import Message
 from spool.sending_quota import Seat, sender_key
 from spool.verdicts import Part
-from worker.relay.header_addresses import mailboxes
 from worker.relay.hygiene import alias_of
 
 IsOpen = Callable[[str], bool]

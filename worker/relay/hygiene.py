@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from config.settings import RelaySettings
-from worker.relay.header_addresses import Mailbox, mailboxes
+from spool.header_addresses import Mailbox, mailboxes
 from worker.relay.long_lines import has_long_line, wrapped
 from worker.relay.mime import header_end
 

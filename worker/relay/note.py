@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Literal, assert_never
 
-from sending_events.records import EventRecord
+from sending_events.records import EventRecord, set_of
 from spool.records import Attempt, Message, OutcomeName
 from spool.sending_quota import FactKind, RouteFact, RouteView
-from spool.states import ACCOUNT_TROUBLE, IDENTITY, IN_LANE, RULES_SET, SES_UNAVAILABLE, UNKNOWN_ANSWER, Happening
+from spool.states import ACCOUNT_TROUBLE, IDENTITY, IN_LANE, MAPPED_SET, SES_UNAVAILABLE, UNKNOWN_ANSWER, Happening
 from worker.relay.batches import Condemned
 from worker.relay.outcomes import (
     Accepted,
@@ -81,7 +81,13 @@ def note_condemned(work: Work, condemned: Condemned, tools: Tools) -> Work:
     why, recipients = condemned.attempt, condemned.recipients
     tools.log.warning("batch.rejected", attempt=why.number, recipients=len(recipients), code=why.code)
     event = EventRecord(
-        "reject", work.message.message_id, tools.now_ms(), recipients, reason=why.reason, attempt=why.number
+        "reject",
+        work.message.message_id,
+        tools.now_ms(),
+        recipients,
+        reason=why.reason,
+        attempt=why.number,
+        configuration_set=set_of(work.message, recipients),
     )
     message = work.message.having(recipients, Happening.ATTEMPT_STARTED).having(recipients, Happening.REJECTED)
     return work.learnt(message, events=(event.encode(),), rejected_recipients=len(recipients))
@@ -130,7 +136,7 @@ _UNAVAILABLE: dict[Scope, Callable[[str], Delay]] = {
     "denied": lambda code: _of_the_route(f"{ACCOUNT_TROUBLE}: {code}"),
     "identity": lambda _: _of_the_part(IDENTITY),
     "message": lambda code: _of_the_part(f"{UNKNOWN_ANSWER}: {code}"),
-    "rule": lambda _: _of_the_part(RULES_SET),
+    "rule": lambda _: _of_the_part(MAPPED_SET),
 }
 
 
@@ -258,5 +264,6 @@ def _events(work: Work, attempt: Attempt) -> tuple[bytes, ...]:
         reason=attempt.reason,
         attempt=attempt.number,
         redirected_to=attempt.redirected_to,
+        configuration_set=set_of(work.message, attempt.recipients),
     )
     return (event.encode(),)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from config.settings import Settings
 from spool.records import Message
 from spool.sending_quota import RouteLimits, RouteView, Seat
+from spool.ses_headers import MAX_TAGS
 from spool.states import RecipientState
 from spool.verdicts import Part
 from worker.relay.added_headers import header_lines
@@ -19,15 +20,17 @@ from worker.relay.batches import MAX_RECIPIENTS_PER_CALL, Batch, Condemned, next
 from worker.relay.choice import has_turn_at, seat_of
 from worker.relay.fence import is_allowed, redirected
 from worker.relay.hygiene import alias_of, cleaned
-from worker.relay.mime import MAX_TAGS, header_end, without_private_headers
+from worker.relay.mime import header_end, without_private_headers
 from worker.relay.outcomes import MAX_REASON_CHARACTERS, Outcome, Unavailable
 from worker.relay.parts import in_message, places_of, seen_by, waiting_parts
-from worker.relay.refusals import RULES_SET, is_about_configuration_set
+from worker.relay.refusals import MAPPED_SET, is_about_configuration_set
 from worker.relay.routes import Routes
 from worker.relay.ses import SesClient
 from worker.relay.wire import Call, own_header
 
 BATCH_TAG = "sluice-batch"
+#: The configuration set of a message or part: feedback may come when our record of the message is forgotten.
+SET_TAG = "sluice-set"
 BATCH_HEADER = "X-Sluice-Batch"
 
 
@@ -39,10 +42,13 @@ class Passage:
     seat: Seat
     ses: SesClient
     limits: RouteLimits
+    #: SES's own: what relay.configuration_sets has for ours, else the route's.
     configuration_set: str
+    is_mapped_set: bool
     sender: str
     #: Without private headers, with those of rules.
     content: bytes = field(repr=False)
+    #: All but that of the batch.
     tags: Mapping[str, str]
     #: Waiting recipients that the fence keeps from the route.
     fenced: frozenset[int] = frozenset()
@@ -61,25 +67,37 @@ def passage_of(
     seat = seat_of(message, content[: header_end(content)], settings, routes.takes_mail, part)
     if seat is None:
         return None
-    public, tags = without_private_headers(content)
+    public, tags_in_headers = without_private_headers(content)
+    ours = part.configuration_set or message.parameters.configuration_set
+    mapped = settings.relay.configuration_sets.get(ours, "")
     return Passage(
         part=part,
         seat=seat,
         ses=routes.ses(seat.route),
         limits=routes.limits(seat.route),
-        configuration_set=part.configuration_set or routes.settings(seat.route).ses_configuration_set,
+        configuration_set=mapped or routes.settings(seat.route).ses_configuration_set,
+        is_mapped_set=bool(mapped),
         sender=alias_of(message.sender, settings.relay),
         content=header_lines(part.headers) + public if part.headers else public,
-        tags=_tags(tags, part.tags) if part.tags else tags,
+        tags=_tags(ours, part.tags, _said_tags(message, tags_in_headers)),
         fenced=_fenced(message, part, settings),
         places=places_of(part) if message.verdict else {},
     )
 
 
-def _tags(of_application: Mapping[str, str], of_rules: Mapping[str, str]) -> Mapping[str, str]:
-    """A rule's tag stands in for one of the application; SES takes so many, and those of rules are kept."""
-    others = {name: value for name, value in of_application.items() if name not in of_rules}
-    return dict([*of_rules.items(), *others.items()][:MAX_TAGS])
+def _said_tags(message: Message, tags_in_headers: Mapping[str, str]) -> Mapping[str, str]:
+    """What the sender said when the message was accepted; a header that somebody changed later says nothing."""
+    return dict(message.parameters.tags) if message.parameters.operation else tags_in_headers
+
+
+def _tags(of_set: str, of_rules: Mapping[str, str], of_application: Mapping[str, str]) -> Mapping[str, str]:
+    """A rule's tag stands in for one of the application. SES takes so many: ours are kept, then those of rules."""
+    merged: dict[str, str] = {SET_TAG: of_set} if of_set else {}
+    for tags in (of_rules, of_application):
+        for name, value in tags.items():
+            merged.setdefault(name, value)
+    merged.pop(BATCH_TAG, None)
+    return dict(list(merged.items())[: MAX_TAGS - 1])
 
 
 def _fenced(message: Message, part: Part, settings: Settings) -> frozenset[int]:
@@ -143,17 +161,20 @@ def call_for(message: Message, batch: Sequence[int], number: int, passage: Passa
         content=content,
         tags={**passage.tags, BATCH_TAG: tag},
         configuration_set=passage.configuration_set,
+        source_arn=message.parameters.source_arn,
+        from_arn=message.parameters.from_arn,
+        return_path_arn=message.parameters.return_path_arn,
         header=own_header(BATCH_HEADER, tag),
     )
 
 
 def blamed(outcome: Outcome, passage: Passage) -> Outcome:
-    """A configuration set that a rule names and SES does not take is no trouble of the account: only the part waits."""
-    if not passage.part.configuration_set or not isinstance(outcome, Unavailable):
+    """SES does not take the set of relay.configuration_sets: that is no trouble of the account, only the part waits."""
+    if not passage.is_mapped_set or not isinstance(outcome, Unavailable):
         return outcome
     if not is_about_configuration_set(outcome.code, outcome.reason):
         return outcome
-    return Unavailable(RULES_SET, f"{outcome.code}: {outcome.reason}"[:MAX_REASON_CHARACTERS], "rule")
+    return Unavailable(MAPPED_SET, f"{outcome.code}: {outcome.reason}"[:MAX_REASON_CHARACTERS], "rule")
 
 
 def redirect_of(batch: Sequence[int], passage: Passage, settings: Settings) -> str:

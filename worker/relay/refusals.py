@@ -38,7 +38,7 @@ _SUSPENDED = "AWS suspended this account; its owner has a message from AWS that 
 _PAUSED_BY_OWNER = "the account's owner paused sending (UpdateAccountSendingEnabled, or a full pause in the console)"
 _NO_SET = "the SES configuration set of this route does not exist; check ses_configuration_set"
 _SET_PAUSED = "sending is paused for the SES configuration set of this route (UpdateConfigurationSetSendingEnabled)"
-_RULES_SET = "SES does not take the configuration set that a rule names; check CONFIGURATION_SET in the rules"
+_MAPPED_SET = "SES does not take a configuration set of [relay] configuration_sets; check what stands there"
 _KEY_UNKNOWN = "AWS does not know the access key; check the credentials of this route"
 _KEY_WRONG = "the secret key does not fit the access key; check the credentials of this route"
 _KEY_EXPIRED = "the temporary credentials have expired and were not renewed; check the role or profile of this route"
@@ -52,7 +52,7 @@ _MAIL_FROM = "the custom MAIL FROM domain of the sender's identity has no MX rec
 _FOREIGN = "this is no answer to a send; check what stands between the workers and SES"
 
 #: Ours: the configuration set that SES does not take is not that of the route. SES's own code and text follow in words.
-RULES_SET = "RuleConfigurationSet"
+MAPPED_SET = "RuleConfigurationSet"
 
 # Beginning of SES's text → its meaning, whatever the code is; tried for the codes of _SPEAKING only.
 TEXTS: dict[str, Meaning] = {
@@ -127,7 +127,7 @@ CODES: dict[str, Meaning] = {
     "NotFoundException": Meaning("account", _NO_SET),
     "LimitExceeded": Meaning("account", _LIMIT),
     "LimitExceededException": Meaning("account", _LIMIT),
-    RULES_SET: Meaning("rule", _RULES_SET),
+    MAPPED_SET: Meaning("rule", _MAPPED_SET),
     "NoCredentials": Meaning("account", _KEY_MISSING),  # ours: there was nothing to sign with
     "MissingAuthenticationToken": Meaning("account", _KEY_MISSING),
     "MissingAuthenticationTokenException": Meaning("account", _KEY_MISSING),

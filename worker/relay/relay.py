@@ -4,6 +4,7 @@ Theory of operation
 1. Each part of the message (parts.py; without rules there is one) gets its passage: seat (route and lane), content,
    tags. Recipients that the fence keeps are captured. What follows is done for one part after the other: a part that
    has to wait stops only those that would wait for the same.
+   Who is on the suppression list has been refused before (steps/suppress.py).
 2. batches.py says which recipients the next call is for, or which are refused without one.
 3. For each batch (one_call.py): the attempt is written together with its tokens (intent), SES is called once, the
    outcome is noted. The note of one batch travels with the intent of the next, the last one with the end of the
@@ -21,7 +22,7 @@ import hashlib
 from collections.abc import Sequence
 
 from config.errors import TryLater
-from sending_events.records import EventRecord
+from sending_events.records import EventRecord, set_of
 from spool.content import ContentUnavailable
 from spool.sending_quota import Seat
 from spool.states import NO_ROUTE, PAUSED_DOMAIN, Happening, RecipientState
@@ -35,6 +36,7 @@ from worker.relay.note import note_condemned
 from worker.relay.one_call import kept, relayed
 from worker.relay.parts import waiting_parts
 from worker.relay.passage import Passage, next_step, passage_of, paused_recipients
+from worker.steps.suppress import without_suppressed
 from worker.tools import Tools
 from worker.work import Continue, Delay, LeaseLost, StepFailed, Stop, Work, age_seconds
 
@@ -52,6 +54,9 @@ async def relay(work: Work, tools: Tools) -> Continue | Stop:
     """Sends what can be sent now. Raises LeaseLost, StepFailed."""
     if work.delay is not None or RecipientState.WAITING not in work.message.states:
         return Continue(work)  # in the first case it is given back
+    work = await without_suppressed(work, tools)
+    if RecipientState.WAITING not in work.message.states:
+        return Continue(work)
     waits: list[Wait] = []
     failure: BaseException | None = None
     for part in waiting_parts(work.message):
@@ -193,7 +198,14 @@ async def _captured(work: Work, passage: Passage, tools: Tools) -> Work:
     name = hashlib.blake2b(content, digest_size=4).hexdigest() if is_changed else ""
     await capture(capture_folder(tools.settings), message.message_id, content, addresses, content_name=name)
     tools.log.info("recipient.captured", recipients=len(recipients))
-    event = EventRecord("dropped", message.message_id, tools.now_ms(), recipients, reason=_CAPTURED)
+    event = EventRecord(
+        "dropped",
+        message.message_id,
+        tools.now_ms(),
+        recipients,
+        reason=_CAPTURED,
+        configuration_set=set_of(message, recipients),
+    )
     return work.learnt(
         message.having(recipients, Happening.DROPPED), events=(event.encode(),), dropped_recipients=len(recipients)
     )

@@ -29,6 +29,10 @@ class Call:
     content: bytes
     tags: Mapping[str, str]
     configuration_set: str = ""
+    #: Sending authorization.
+    source_arn: str = ""
+    from_arn: str = ""
+    return_path_arn: str = ""
     #: A header on top of the content, with its line end; see own_header.
     header: bytes = b""
 
@@ -57,17 +61,25 @@ def v1_body(call: Call) -> bytes:
         fields.append(f"Tags.member.{n}.Name={_quoted(name)}&Tags.member.{n}.Value={_quoted(value)}")
     if call.configuration_set:
         fields.append(f"ConfigurationSetName={_quoted(call.configuration_set)}")
+    arns = {"SourceArn": call.source_arn, "FromArn": call.from_arn, "ReturnPathArn": call.return_path_arn}
+    fields += [f"{name}={_quoted(arn)}" for name, arn in arns.items() if arn]
     fields.append("RawMessage.Data=")
     return b"".join(["&".join(fields).encode(), *(_form_quoted(piece) for piece in _base64_pieces(call))])
 
 
 def v2_body(call: Call) -> bytes:
     """SendEmail with Content.Raw, JSON. The base64 is appended as bytes, past the JSON encoder."""
+    # v2 has one ARN for Source and From (SendEmail reference, FromEmailAddressIdentityArn).
+    arns = {
+        "FromEmailAddressIdentityArn": call.source_arn or call.from_arn,
+        "FeedbackForwardingEmailAddressIdentityArn": call.return_path_arn,
+    }
     values = {
         **({"FromEmailAddress": _encodable(call.sender)} if call.sender else {}),
         "Destination": {"ToAddresses": [_encodable(address) for address in call.recipients]},
         "EmailTags": [{"Name": name, "Value": value} for name, value in call.tags.items()],
         **({"ConfigurationSetName": call.configuration_set} if call.configuration_set else {}),
+        **{name: arn for name, arn in arns.items() if arn},
     }
     head = orjson.dumps(values)[:-1]
     return b"".join([head, b',"Content":{"Raw":{"Data":"', *_base64_pieces(call), b'"}}}'])

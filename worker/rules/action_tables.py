@@ -14,10 +14,10 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from config.setting_kinds import BareAddress
+from spool.ses_headers import MAX_TAGS, OWN_TAGS
 from spool.verdicts import DecidedAction, Direction
 from worker.functions.targets import HttpTarget, LambdaTarget, parse_target, written
 from worker.relay.choice import plain_domain
-from worker.relay.mime import MAX_TAGS
 from worker.rules.records import (
     AddHeader,
     AddTags,
@@ -179,8 +179,8 @@ def _configuration_set(table: Table, _: Surroundings) -> UseConfigurationSet:
 
 def _tags(table: Table, _: Surroundings) -> AddTags:
     tags = table.texts("tags")
-    if not 1 <= len(tags) <= MAX_TAGS:
-        table.mistake("tags", f"must be a table of 1 to {MAX_TAGS} tags")
+    if not 1 <= len(tags) <= MAX_TAGS - OWN_TAGS:
+        table.mistake("tags", f"must be a table of 1 to {MAX_TAGS - OWN_TAGS} tags")
     for name, value in tags.items():
         if not (_TAG_NAME.fullmatch(name) and _TAG_VALUE.fullmatch(value)):
             table.mistake("tags", f"{name!r} is no tag of SES; allowed: letters, digits, _, -, in values . and @ too")

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from spool.header_addresses import mailboxes
+from spool.header_text import text_of
 from spool.records import Message
-from worker.relay.header_addresses import mailboxes
 from worker.relay.mime import header_end
 from worker.rules.attachments import Attachments, attachments_of
-from worker.rules.header_text import text_of
 
 MAX_HEAD_BYTES = 1024 * 1024
 MAX_HEADERS_OF_A_NAME = 100

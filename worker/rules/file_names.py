@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from urllib.parse import unquote_to_bytes
 
-from worker.rules.header_text import decoded, text_of
+from spool.header_text import decoded, text_of
 
 # RFC 2231: name*0*=…; name*1=…; name*=charset'language'…
 _PARAMETER = re.compile(rb"(?i)(?<![\w*.%?-])(filename|name)(?:\*(\d{1,100}))?(\*)?\s*+=\s*+")

@@ -9,6 +9,7 @@ its fallback does that first (judge.py).
 from collections.abc import Iterable
 
 from sending_events.records import EventRecord
+from sending_events.sets_of_parts import by_set
 from spool.records import Message
 from spool.sending_quota import Pause
 from spool.states import Happening, RecipientState
@@ -41,10 +42,12 @@ async def expire(work: Work, tools: Tools) -> Work:
 def _expired(work: Work, too_old: tuple[int, ...], tools: Tools) -> Work:
     tools.log.warning("recipient.expired", recipients=len(too_old), age_seconds=int(age_seconds(work, tools)))
     reason = f"not sent within {tools.settings.relay.max_age_seconds / 3600:g} hours"
-    event = EventRecord("expired", work.message.message_id, tools.now_ms(), too_old, reason=reason)
-    return work.learnt(
-        work.message.having(too_old, Happening.EXPIRED), events=(event.encode(),), expired_recipients=len(too_old)
+    message, now_ms = work.message, tools.now_ms()
+    events = tuple(
+        EventRecord("expired", message.message_id, now_ms, recipients, reason=reason, configuration_set=name).encode()
+        for name, recipients in by_set(message, too_old).items()
     )
+    return work.learnt(message.having(too_old, Happening.EXPIRED), events=events, expired_recipients=len(too_old))
 
 
 def _is_account_to_blame(work: Work, tools: Tools) -> bool:

@@ -7,10 +7,12 @@ message waits for SES's own event of that call, or is held. When all have their 
 yet, the message waits for that.
 """
 
+import dataclasses
 from typing import Literal
 
 from config.errors import TryLater
 from sending_events.records import EventRecord
+from sending_events.sets_of_parts import by_set
 from spool.states import AWAITS_EVENT, IN_DOUBT, IN_LANE, RecipientState, awaits_function
 from worker.relay.delays import Wait, merged
 from worker.relay.relay import parked_seconds
@@ -131,10 +133,12 @@ def _deferred(work: Work, delay: Delay, tools: Tools, next_at_ms: int) -> Work:
         return work
     message = work.message
     waiting = message.indexes(RecipientState.WAITING)
-    event = EventRecord(
-        "deferred", message.message_id, tools.now_ms(), waiting, reason=delay.told, next_at_ms=next_at_ms
+    told = EventRecord("deferred", message.message_id, tools.now_ms(), reason=delay.told, next_at_ms=next_at_ms)
+    events = tuple(
+        dataclasses.replace(told, recipients=recipients, configuration_set=name).encode()
+        for name, recipients in by_set(message, waiting).items()
     )
-    return work.learnt(message, events=(event.encode(),), deferred_recipients=len(waiting))
+    return work.learnt(message, events=events, deferred_recipients=len(waiting))
 
 
 async def give_back(work: Work, tools: Tools, step: str, error: TryLater) -> str:

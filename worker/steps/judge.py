@@ -15,9 +15,11 @@ Bounces are never judged: a rule that drops or bounces them would make failures 
 Invariant: what was sent, dropped or bounced was so by a verdict that the spool has.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from sending_events.records import EventRecord
+from sending_events.sets_of_parts import by_set
 from spool.states import Happening, RecipientState
 from spool.verdicts import Decision, Direction, FunctionCall, Verdict
 from worker.relay.parts import waiting_parts
@@ -143,14 +145,16 @@ def _rule_events(work: Work, decision: Decision, action: str, tools: Tools) -> t
             "rule_applied",
             message.message_id,
             tools.now_ms(),
-            tuple(indexes),
+            recipients,
             reason=decision.because,
             rule=decision.rule,
             action=action,
             direction=direction,
             version=version,
+            configuration_set=name,
         ).encode()
         for direction, indexes in by_direction.items()
+        for name, recipients in by_set(message, indexes).items()
     )
 
 
@@ -161,16 +165,18 @@ def _done(work: Work, decision: Decision, tools: Tools) -> Work:
     if decision.action not in {"DROP", "BOUNCE"} or not recipients:
         return work
     is_drop = decision.action == "DROP"
-    event = EventRecord(
+    told = EventRecord(
         "dropped" if is_drop else "bounced",
         message.message_id,
         tools.now_ms(),
-        recipients,
         reason=decision.because if is_drop else decision.text or decision.because,
         rule=decision.rule,
         action=decision.action,
     )
-    events = (event.encode(),)
+    events = tuple(
+        dataclasses.replace(told, recipients=indexes, configuration_set=name).encode()
+        for name, indexes in by_set(message, recipients).items()
+    )
     if is_drop:
         message = message.having(recipients, Happening.DROPPED)
         return work.learnt(message, events=events, dropped_recipients=len(recipients))

@@ -16,6 +16,7 @@ from spool.verdicts import Decision
 from worker.bounces import Failure, compose_bounce, without_addresses
 from worker.relay.outcomes import MAX_REASON_CHARACTERS
 from worker.rules.choice import TWICE
+from worker.steps.suppress import SUPPRESSED_WORDS
 from worker.tools import Tools
 from worker.work import Continue, Stop, Work, write
 
@@ -96,6 +97,8 @@ def _bounce(work: Work, untold: list[int], tools: Tools) -> NewMessage:
 
 def _failure(message: Message, index: int, failing: int, decisions: Mapping[int, Decision]) -> Failure:
     address = message.envelope[index]  # as the sender knows it
+    if failing in message.suppressed:
+        return Failure(address, "5.1.1", SUPPRESSED_WORDS)
     if decision := _rule_bounce(message, failing, decisions):
         text = decision.text or _BLOCKED
         return Failure(address, "5.7.1", text, text)

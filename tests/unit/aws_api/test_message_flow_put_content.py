@@ -10,6 +10,7 @@ import pytest
 from aws_api.message_flow.put_content import put_raw_message_content
 from aws_api.tools import TOOLS
 from aws_api.wire.failures import OperationRefused
+from aws_api.wire.memory import MemoryBudget, Reservation
 from aws_api.wire.services import Call
 from config.settings import Settings
 from spool.content import ContentMissing
@@ -57,7 +58,9 @@ def put(flow: Flow, fetches: Fetches) -> Awaitable[Any]:
     tools = SimpleNamespace(flow=flow, updates=fetches, settings=Settings())
     request: Any = SimpleNamespace(app={TOOLS: tools})
     content = {"s3Reference": {"bucket": "bucket", "key": "key"}}
-    return put_raw_message_content(Call({"messageId": "0000-a", "content": content}, None, "r", request))
+    return put_raw_message_content(
+        Call({"messageId": "0000-a", "content": content}, None, "r", request, Reservation(MemoryBudget(1)))
+    )
 
 
 async def test_an_update_is_put_for_the_run_in_which_its_request_began():

@@ -21,8 +21,8 @@ def test_a_trouble_of_the_file_of_keys_is_logged_once(tmp_path):
     ]
 
 
-def test_without_trust_a_request_needs_a_signature(tmp_path):
+async def test_without_trust_a_request_needs_a_signature(tmp_path):
     access = Access(AccessKeyFile(tmp_path / "keys.json"), trusts_loopback=False)
     request = make_mocked_request("GET", "/messages/x", headers={"Host": "localhost"})
     with pytest.raises(NotAdmitted):
-        access.admit(request, Service("workmailmessageflow"), b"")
+        await access.admit(request, Service("workmailmessageflow"), b"")

@@ -174,7 +174,7 @@ def test_a_parameter_may_have_an_error_of_its_own_and_a_shape_no_pattern():
 
 def test_an_answer_has_the_names_and_kinds_of_the_wire():
     output = {"text": "x", "blob": b"\x00", "at": datetime(1970, 1, 1, 0, 1, tzinfo=UTC), "list": ["a"], "flag": None}
-    written = orjson.loads(rest_json.answer_of(MODEL.operation_model("Do"), output))
+    written = orjson.loads(rest_json.answer_of(MODEL.operation_model("Do"), output, "r"))
     assert written == {"Text": "x", "blob": "AA==", "at": 60.0, "list": ["a"]}
 
 

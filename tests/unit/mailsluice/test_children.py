@@ -68,13 +68,21 @@ def test_with_aws_there_is_no_simulator_and_the_environment_is_unchanged() -> No
 def test_with_the_simulator_its_events_settle_what_is_in_doubt() -> None:
     children = table(simulator={"host": "0.0.0.0", "port": 4000})
     for name in ("worker", "feedback", "api"):
-        assert children[name].environ["SLUICE_FEEDBACK_SIMULATOR_URL"] == "http://127.0.0.1:4000"
+        environ = children[name].environ
+        assert environ["SLUICE_FEEDBACK_QUEUE_URL"] == "http://127.0.0.1:4000/sqs/123456789012/ses-events"
+        assert environ["AWS_ENDPOINT_URL_SQS"] == environ["AWS_ENDPOINT_URL_SNS"] == "http://127.0.0.1:4000"
+        assert "AWS_PROFILE" not in environ
+
+
+def test_a_queue_or_a_feed_that_the_operator_names_stays() -> None:
+    for named in ({"queue_url": "https://sqs.example/1/q"}, {"simulator_url": "http://elsewhere:2581"}):
+        assert "SLUICE_FEEDBACK_QUEUE_URL" not in table(feedback=named)["feedback"].environ
 
 
 def test_a_feed_that_the_operator_names_is_read_without_our_simulator_too() -> None:
     children = table(UpOptions(has_simulator=False), feedback={"simulator_url": "http://elsewhere:2581"})
     assert "feedback" in children
-    assert "SLUICE_FEEDBACK_SIMULATOR_URL" not in children["worker"].environ  # it has the same settings
+    assert "SLUICE_FEEDBACK_QUEUE_URL" not in children["worker"].environ  # it has the same settings
 
 
 def test_the_store_is_asked_whose_it_is_before_anything_uses_it() -> None:

@@ -22,6 +22,7 @@ COMMANDS = (
     "flower",
     "show",
     "queue",
+    "doctor",
     "pause",
     "resume",
     "drain",
@@ -72,7 +73,7 @@ def test_without_a_source_of_events_feedback_says_what_is_missing(tmp_path: Path
     said = mailsluice("feedback", cwd=tmp_path)
     assert said.returncode == 2
     assert said.stdout == ""
-    assert "set [feedback] simulator_url (SLUICE_FEEDBACK_SIMULATOR_URL)" in said.stderr
+    assert "set [feedback] queue_url (SLUICE_FEEDBACK_QUEUE_URL)" in said.stderr
     assert len(said.stderr.splitlines()) == 1
 
 

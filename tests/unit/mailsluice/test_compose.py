@@ -55,10 +55,16 @@ def test_every_celery_queue_has_a_consumer() -> None:
 
 
 def test_the_reader_of_events_is_there_exactly_where_the_workers_count_on_it() -> None:
-    name = "SLUICE_FEEDBACK_SIMULATOR_URL"
+    name = "SLUICE_FEEDBACK_QUEUE_URL"
     places = {SERVICES[one]["environment"][name] for one in ("worker", "api", "feedback")}
-    assert places == {"${SLUICE_FEEDBACK_SIMULATOR_URL-http://simulator:2581}"}
+    assert places == {"${SLUICE_FEEDBACK_QUEUE_URL-http://simulator:2581/sqs/123456789012/ses-events}"}
     assert SERVICES["feedback"]["scale"] == "${FEEDBACK_PROCESSES-1}"
+
+
+def test_the_heading_names_every_endpoint_that_has_to_be_emptied_for_the_real_ses() -> None:
+    heading = (ROOT / "docker-compose.yml").read_text().partition("x-service")[0]
+    endpoints = {name for name in COMPOSE["x-aws"] if name.startswith("AWS_ENDPOINT_URL")}
+    assert endpoints == set(re.findall(r"^#   (AWS_ENDPOINT_URL_\w+)=$", heading, re.MULTILINE))
 
 
 def test_workers_can_be_scaled() -> None:

@@ -106,12 +106,21 @@ def test_only_rules_that_use_archive_are_told_that_there_is_none(folder, capsys)
     assert "ARCHIVE" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("unknown", "is_noted"), [("confirm", True), ("resend", False), ("auto", False)])
-def test_a_set_whose_events_nobody_reads_is_noted_where_they_confirm_calls(unknown, is_noted, folder, capsys):
+@pytest.mark.parametrize(
+    ("unknown", "mapped", "is_noted"),
+    [
+        ("confirm", "own-set", True),
+        ("confirm", "other", False),
+        ("resend", "own-set", False),
+        ("auto", "own-set", False),
+    ],
+)
+def test_a_set_whose_events_nobody_reads_is_noted_where_they_confirm_calls(unknown, mapped, is_noted, folder, capsys):
     own = '[[rule]]\nname = "own"\naction = { type = "CONFIGURATION_SET", name = "own-set" }\n'
     (folder / "rules.toml").write_text(own)
-    assert rules_checking.run(settings_of(folder, relay={"unknown": unknown}), None) == 0
-    assert ('note: CONFIGURATION_SET ("own"): SES\'s events' in capsys.readouterr().out) is is_noted
+    settings = settings_of(folder, relay={"unknown": unknown, "configuration_sets": {mapped: "of-ses"}})
+    assert rules_checking.run(settings, None) == 0
+    assert ('note: CONFIGURATION_SET ("own"): [relay]' in capsys.readouterr().out) is is_noted
 
 
 def test_every_mistake_of_another_file_is_printed(folder, capsys):

@@ -7,6 +7,7 @@ from aws_api.admin.story import Surroundings, described
 from aws_api.admin.wording import distance, escaped, many, span
 from mailsluice.show import told
 from spool.records import Attempt, Message
+from spool.send_parameters import SendParameters
 from spool.sending_quota import LaneView, Pause, Seat
 from spool.states import AWAITS_EVENT, FAR_FUTURE_MS, IN_LANE, Place, RecipientState
 from tests.figures_at_rest import a_route
@@ -52,8 +53,25 @@ def test_the_object_has_the_documented_fields():
         *("message_id", "state", "reason", "until", "accepted_at", "size_bytes", "door", "user", "client_address"),
         *("helo", "header_message_id", "sender", "rounds", "failures", "crashes", "recipients", "batches"),
         *("bounce_told", "rules", "lane", "route", "sender_key", "ahead", "waits_for", "is_hold_wanted"),
-        *("rules_version", "parts", "function_calls"),
+        *("rules_version", "parts", "function_calls", "operation", "configuration_set", "tags"),
+        *("source_arn", "from_arn", "return_path_arn", "repeats"),
     }
+
+
+def test_what_the_sender_said_is_shown_and_that_it_came_again():
+    parameters = SendParameters("SendRawEmail", "news", (("a", "1"), ("b", "2")), source_arn="arn:x")
+    of = message(parameters=parameters, repeats=2)
+    text = told(of, NOW)
+    assert "  set         news\n  tags        a=1, b=2\n  ARNs        Source arn:x\n" in text
+    assert "it came 2 times again with its key" in text
+    shown = described(of)
+    assert (shown["operation"], shown["configuration_set"], shown["tags"]) == (
+        "SendRawEmail",
+        "news",
+        {"a": "1", "b": "2"},
+    )
+    assert (shown["source_arn"], shown["repeats"]) == ("arn:x", 2)
+    assert not any(word in told(MESSAGE, NOW) for word in ("  set  ", "  tags  ", "  ARNs  ", "  repeats  "))
 
 
 UNJUDGED = {"is_added": False, "action": "", "rule": "", "because": "", "waits_for_function": ""}
@@ -61,7 +79,7 @@ UNJUDGED = {"is_added": False, "action": "", "rule": "", "because": "", "waits_f
 
 def unjudged(address: str, state: str, ses_message_id: str = "", reason: str = "") -> dict[str, object]:
     """A recipient of mail that no rule has touched."""
-    answer = {"ses_message_id": ses_message_id, "reason": reason, "redirected_to": ""}
+    answer = {"feedback": "none", "ses_message_id": ses_message_id, "reason": reason, "redirected_to": ""}
     return {"address": address, "state": state, **answer, "envelope_address": address, **UNJUDGED}
 
 
@@ -256,3 +274,11 @@ def test_a_message_in_a_lane_tells_what_its_lane_waits_for():
 def test_a_paused_sender_is_told_as_the_reason():
     around = Surroundings({"default": a_route()}, (Pause("user:shop\x1b[2J", why="too much"),))
     assert described(IN_A_LANE, around)["waits_for"] == "its sender is paused: too much"
+
+
+def test_what_ses_told_later_stands_beside_the_state():
+    later = dataclasses.replace(MESSAGE, feedback="db")
+    assert [one["feedback"] for one in described(later)["recipients"]] == ["delivered", "bounced", "none"]
+    text = told(later, NOW)
+    assert "SES id ses-1, then delivered" in text
+    assert "SES id ses-1, then bounced" in text

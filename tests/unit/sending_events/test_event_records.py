@@ -2,13 +2,15 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_events.records import EVENT_TYPES, EventRecord, UnreadableEvent, iso, rendered, rendered_line
+from sending_events.records import EVENT_TYPES, EventRecord, UnreadableEvent, iso
+from sending_events.rendering import Known, line_of
 from spool.records import Message
 from spool.states import Place, RecipientState
 from spool.verdicts import Verdict
@@ -40,6 +42,15 @@ def a_message(recipients: int = 3, **changes: object) -> Message:
         "until_ms": 0,
     }
     return Message(**(values | changes))
+
+
+def rendered_line(record: EventRecord, message: Message | None, event_id: str) -> bytes:
+    """The line of a record whose message's headers are not kept any more."""
+    return line_of(record, Known(message) if message else None, event_id)
+
+
+def rendered(record: EventRecord, message: Message | None, event_id: str) -> dict[str, Any]:
+    return orjson.loads(rendered_line(record, message, event_id))
 
 
 @given(
@@ -93,13 +104,21 @@ def test_a_send_event_has_the_shape_of_ses():
         "eventId": "1-0",
         "mail": {
             "timestamp": "2023-11-14T22:13:20.123Z",
-            "messageId": "theirs",
+            "messageId": "ours",
             "source": "sender@example.com",
             "destination": ["user0@example.net", "user2@example.net"],
             "headersTruncated": True,
             "headers": [{"name": "Message-ID", "value": "<h@example.com>"}],
-            "commonHeaders": {"messageId": "theirs"},
-            "tags": {"sluice:message-id": ["ours"], "sluice:attempt": ["1"], "sluice:user": ["app"]},
+            "commonHeaders": {"messageId": "ours"},
+            "tags": {
+                "ses:source-ip": ["127.0.0.1"],
+                "ses:from-domain": ["example.com"],
+                "ses:caller-identity": ["app"],
+                "sluice:message-id": ["ours"],
+                "sluice:ses-message-id": ["theirs"],
+                "sluice:attempt": ["1"],
+                "sluice:user": ["app"],
+            },
         },
         "send": {},
     }
@@ -196,7 +215,8 @@ def test_an_event_of_a_forgotten_message_is_still_told(kind):
     event_type, object_name = EVENT_TYPES[kind]
     assert event["eventType"] == event_type
     assert object_name in event
-    assert event["mail"]["messageId"] == "theirs"
+    assert event["mail"]["messageId"] == event["mail"]["commonHeaders"]["messageId"] == "ours"
+    assert event["mail"]["tags"]["sluice:ses-message-id"] == ["theirs"]
     assert event["mail"]["timestamp"] == iso(AT_MS)
     assert event["mail"]["destination"] == []
 

@@ -2,12 +2,13 @@
 
 import logging
 
+import orjson
 import structlog
 from structlog.testing import CapturingLogger
 
 from sending_events.destinations.log import LogDestination
-from sending_events.records import EVENT_TYPES, EventRecord, rendered_line
-from tests.unit.sending_events.test_event_records import AT_MS, a_message
+from sending_events.records import EVENT_TYPES, EventRecord
+from tests.unit.sending_events.test_event_records import AT_MS, a_message, rendered_line
 
 
 def logging_at(level: int) -> tuple[LogDestination, CapturingLogger]:
@@ -57,3 +58,23 @@ async def test_a_quiet_log_takes_events_all_the_same():
     destination, log = logging_at(logging.ERROR)
     await destination.take([rendered_line(EventRecord("accepted", "ours", AT_MS), a_message(), "5-0")])
     assert log.calls == []
+
+
+async def test_what_an_operator_did_and_what_ses_tells_have_their_lines():
+    destination, log = logging_at(logging.INFO)
+    await destination.take(
+        [
+            orjson.dumps({"eventType": "sluice:Operator", "eventId": "5-0", "operator": {"reason": "a test"}}),
+            orjson.dumps(
+                {
+                    "eventType": "Delivery",
+                    "eventId": "6-0",
+                    "mail": {"messageId": "ours", "destination": ["a@example.net"], "tags": {}},
+                    "delivery": {"recipients": ["a@example.net"]},
+                }
+            ),
+        ]
+    )
+    assert [call.kwargs["type"] for call in log.calls] == ["sluice:Operator", "Delivery"]
+    assert log.calls[0].kwargs["reason"] == "a test"
+    assert (log.calls[1].kwargs["message_id"], log.calls[1].kwargs["recipients"]) == ("ours", 1)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sending_events.operator_acts import SHOWN_IDS, OperatorAct, decoded, line_of
+from sending_events.operator_acts import SHOWN_IDS, OperatorAct
 from sending_events.records import EventRecord, UnreadableEvent
+from sending_events.rendering import decoded, line_of
 
 AT_MS = 1_700_000_000_123
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -39,7 +40,7 @@ def test_an_act_is_told_without_a_message():
     act = OperatorAct(
         "hold", AT_MS, "me@here", chosen_by={"sender": "a@b"}, counts={"messages": 2}, why="a mistake", until_ms=AT_MS
     )
-    assert orjson.loads(line_of(act, {}, "1-0")) == {
+    assert orjson.loads(line_of(act, None, "1-0")) == {
         "eventType": "sluice:Operator",
         "eventId": "1-0",
         "operator": {
@@ -71,4 +72,4 @@ def test_what_is_no_act_is_unreadable(raw: bytes):
 
 def test_an_act_that_cannot_be_told_is_unreadable():
     with pytest.raises(UnreadableEvent):
-        line_of(OperatorAct("hold", 10**30, "me"), {}, "1-0")
+        line_of(OperatorAct("hold", 10**30, "me"), None, "1-0")

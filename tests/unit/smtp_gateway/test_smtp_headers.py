@@ -22,7 +22,7 @@ def test_the_three_facts_are_found():
         b"Received: one\r\nRECEIVED : two\r\n\tfolded\r\nX-Received: no\r\nmessage-id: <a.b@c>\r\n"
         b"Auto-Submitted: auto-replied (vacation)\r\n\r\nReceived: body\r\n"
     )
-    assert header_facts(content) == HeaderFacts(2, "a.b@c", is_auto_submitted=True)
+    assert header_facts(content) == HeaderFacts(2, "a.b@c", is_auto_submitted=True, end=content.index(b"\r\n\r\n"))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_no_content_raises(content: bytes):
 
 def test_the_look_is_bounded():
     content = b"X: " + b"y" * LIMIT + b"\r\nReceived: far away\r\n\r\n"
-    assert header_facts(content) == HeaderFacts(0, "", is_auto_submitted=False, is_too_long=True)
+    assert header_facts(content) == HeaderFacts(0, "", is_auto_submitted=False, end=LIMIT, is_too_long=True)
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\nbody\r\n" * LIMIT])

@@ -14,8 +14,10 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from structlog.testing import capture_logs
 
+from sending_events.records import EventRecord
 from smtp_gateway.session import SmtpSession
 from spool.scripts import StoreUnavailable
+from spool.send_parameters import SendParameters
 from tests.dialogues.stand import Stand, standing
 
 HELLO = b"EHLO client.example\r\n"
@@ -156,6 +158,35 @@ async def test_a_late_store_is_answered_before_the_clients_patience_ends(tmp_pat
         await stand.until(lambda: stand.spool.withdrawn and not stand.spool.kept)
         assert stand.nudger.nudged == []
         assert stand.counts()["smtp_refused:store_silent"] == 1
+        await client.close()
+
+
+async def test_what_headers_say_to_ses_is_lifted_and_told_with_the_event(tmp_path: Path):
+    headers = (
+        b"X-SES-CONFIGURATION-SET: news\r\nSubject: s\r\nX-SES-MESSAGE-TAGS: a=1\r\n\r\nX-SES-SOURCE-ARN: arn:body\r\n"
+    )
+    async with standing(tmp_path) as stand:
+        client = await Client.connected(stand)
+        await client.envelope()
+        assert (await client.say(headers + b".\r\n")).startswith("250")
+        [message] = stand.spool.messages
+        assert message.parameters == SendParameters("SendSmtpEmail", "news", (("a", "1"),))
+        assert EventRecord.decode(message.event).configuration_set == "news"
+        assert (message.once, message.once_seconds) == ("", 0)
+        assert message.content.endswith(headers), "the relay takes them out"
+        await client.close()
+
+
+async def test_a_repeat_by_its_key_is_told_the_first_id(tmp_path: Path):
+    async with standing(tmp_path) as stand:
+        client, told = await Client.connected(stand), []
+        for key in (b"order-1", b"order-1", b"order-2"):
+            await client.envelope()
+            told.append(await client.say(b"X-Sluice-Idempotency-Key: " + key + b"\r\n\r\nx\r\n.\r\n"))
+        first, other = stand.spool.messages
+        assert told == [f"250 2.0.0 Ok {one.message_id}" for one in (first, first, other)]
+        assert stand.nudger.nudged == [first.message_id, first.message_id, other.message_id]
+        assert first.once_seconds == 86_400
         await client.close()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from spool.keys import is_message_id
 from spool.records import Attempt, Message, NewMessage, new_message_id, static_part
 from spool.rows import message_of
+from spool.send_parameters import SendParameters
 from spool.states import Happening, Place, RecipientState
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -37,6 +38,15 @@ new_messages = st.builds(
     client_address=text,
     helo=text,
     is_auto_submitted=st.booleans(),
+    parameters=st.builds(
+        SendParameters,
+        operation=text,
+        configuration_set=text,
+        tags=st.lists(st.tuples(text, text), max_size=3).map(tuple),
+        source_arn=text,
+        from_arn=text,
+        return_path_arn=text,
+    ),
 )
 
 
@@ -66,7 +76,7 @@ def test_an_attempt_comes_back_as_it_was(attempt: Attempt):
 def test_what_never_changes_about_a_message_comes_back_as_it_was(message: NewMessage):
     found = loaded(message)
     for field in dataclasses.fields(NewMessage):
-        if field.name not in {"content", "event"}:
+        if field.name not in {"content", "event", "once", "once_seconds"}:
             assert getattr(found, field.name) == getattr(message, field.name)
     assert found.size_bytes == len(message.content)
 

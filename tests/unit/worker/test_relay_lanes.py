@@ -399,8 +399,8 @@ async def test_trouble_of_one_route_does_not_stop_a_part_that_goes_by_another():
 
 async def test_a_batch_never_mixes_two_parts():
     ses = AnsweringSes(*(Accepted(str(n)) for n in range(5)))
-    tools = stand(ses)
-    parts = (Part(tuple(range(0, 120, 2)), headers=(("X-A", "1"),)), Part((1, 3), configuration_set="other"))
+    tools = stand(ses, relay={"configuration_sets": {"ours": "other"}})
+    parts = (Part(tuple(range(0, 120, 2)), headers=(("X-A", "1"),)), Part((1, 3), configuration_set="ours"))
     verdict = await relay(work(tools, message(120, verdict=Verdict("v", parts=parts))), tools)
     assert [len(call.recipients) for call in ses.calls] == [50, 8, 50, 10, 2]
     assert [call.content.startswith(b"X-A: 1\r\n") for call in ses.calls] == [False, False, True, True, False]

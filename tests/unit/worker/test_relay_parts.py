@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from spool.content import ContentUnavailable
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import Denied, Gate, Pause, RouteView
-from spool.states import IDENTITY, IN_LANE, NO_ROUTE, RULES_SET, UNKNOWN_ANSWER, UNREADABLE_VERDICT, RecipientState
+from spool.states import IDENTITY, IN_LANE, MAPPED_SET, NO_ROUTE, UNKNOWN_ANSWER, UNREADABLE_VERDICT, RecipientState
 from spool.verdicts import Decision, Part, Verdict
 from tests.unit.worker.stand import AnsweringSes, attempt, message, stand, work
 from worker.relay.outcomes import Accepted, Unavailable, Unknown, of_code
@@ -86,22 +86,22 @@ async def test_what_ses_says_about_the_account_keeps_all_parts_of_the_route(outc
     assert ended.message.states == (WAITING, WAITING)
 
 
-async def test_a_configuration_set_of_a_rule_that_ses_does_not_take_is_no_trouble_of_the_account():
+async def test_a_mapped_configuration_set_that_ses_does_not_take_is_no_trouble_of_the_account():
     ses = AnsweringSes(NO_SET, Accepted("1"))
-    tools = stand(ses)
-    of = of_parts(Part((), configuration_set="wrong"), own("b"))
+    tools = stand(ses, relay={"configuration_sets": {"ours": "wrong"}})
+    of = of_parts(Part((), configuration_set="ours"), own("b"))
     ended = (await relay(work(tools, of), tools)).work
     assert [call.configuration_set for call in ses.calls] == ["wrong", ""]
     assert ended.message.states == (WAITING, SENT)
-    assert (ended.delay.to, ended.delay.reason) == ("parked", RULES_SET)
+    assert (ended.delay.to, ended.delay.reason) == ("parked", MAPPED_SET)
     facts = [fact for one in tools.spool.settlements for fact in one.facts] + list(ended.unwritten.facts)
     assert [fact.kind for fact in facts] == ["refused", "ok"]
     assert ended.message.attempts[0].reason == f"{NO_SET.code}: {NO_SET.reason}"
 
 
-async def test_who_waits_for_a_configuration_set_of_a_rule_expires():
-    of = of_parts(Part((), configuration_set="wrong"), accepted_at_ms=0)
-    tools = stand(AnsweringSes(NO_SET))
+async def test_who_waits_for_a_mapped_configuration_set_expires():
+    of = of_parts(Part((), configuration_set="ours"), accepted_at_ms=0)
+    tools = stand(AnsweringSes(NO_SET), relay={"configuration_sets": {"ours": "wrong"}})
     first = (await relay(work(tools, of), tools)).work
     ended = (await load(work(tools, first.message), tools)).work
     assert ended.message.states == (RecipientState.EXPIRED,)

@@ -1,4 +1,4 @@
-"""The entry point for SES's events: what is believed, and that nothing else does any harm."""
+"""Which call an event is about: what is believed, and that nothing else does any harm."""
 
 import json
 from typing import Any
@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spool.records import new_message_id
-from worker.feedback.events import SentCall, call_of, sent_event
+from worker.feedback.events import SentCall, call_of, milliseconds, note_call
+from worker.feedback.ses_event import ses_event_of, unwrapped
 
 MESSAGE_ID = new_message_id()
 SES_ID = "010001860e4a0c9b-21ba9d5a-54a1-4b4e-8c9b-1a2b3c4d5e6f-000000"
@@ -101,10 +102,8 @@ def test_an_instant_without_a_zone_is_utc():
         an_event(timestamp="yesterday"),
     ],
 )
-async def test_what_is_no_event_about_a_call_of_ours_is_passed_over(event):
-    spool = FakeSpool()
-    assert await sent_event(spool, event) == "foreign"
-    assert spool.told == []
+def test_what_is_no_event_about_a_call_of_ours_is_passed_over(event):
+    assert call_of(event) is None
 
 
 @given(
@@ -122,11 +121,22 @@ async def test_what_is_no_event_about_a_call_of_ours_is_passed_over(event):
     )
 )
 def test_no_json_whatever_is_an_error(value):
-    assert call_of(value if isinstance(value, dict) else {"eventType": "Send", "mail": value}) is None
+    event = value if isinstance(value, dict) else {"eventType": "Send", "mail": value}
+    assert call_of(event) is None
+    if (found := ses_event_of(event)) is not None:
+        assert found.mark == ses_event_of(event).mark  # type: ignore[union-attr]  # the line above
+    unwrapped(json.dumps(value))
 
 
 @pytest.mark.parametrize("answer", ["noted", "known", "unknown"])
 async def test_the_spools_answer_is_the_answer(answer):
     spool = FakeSpool(answer)
-    assert await sent_event(spool, json.loads(json.dumps(an_event()))) == answer
+    call = call_of(json.loads(json.dumps(an_event())))
+    assert call is not None
+    assert await note_call(spool, call) == answer
     assert spool.told == [(MESSAGE_ID, 2, SES_ID, 1_476_421_336_645)]
+
+
+def test_the_instant_of_awss_own_page_is_understood():
+    assert milliseconds("2018-10-08T14:05:45 +0000") == 1_539_007_545_000
+    assert milliseconds("2009-12-03T04:24:21.000-05:00") == 1_259_832_261_000

@@ -1,6 +1,7 @@
 """The reader: positions, repeats, garbage, sources and spools that are away."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,8 +13,11 @@ from config.failpoints import Failpoint, Failpoints
 from spool.records import new_message_id
 from spool.scripts import StoreUnavailable
 from spool.tally import Tally
-from worker.feedback.reader import Position, Reader, pause_seconds, position_of
+from worker.feedback.horizon import Horizon
+from worker.feedback.patience import pause_seconds, read_on
+from worker.feedback.reader import Position, Reader, position_of
 from worker.feedback.simulator_feed import FeedAway, Page
+from worker.feedback.surroundings import Surroundings
 
 URL = "http://127.0.0.1:2581"
 
@@ -54,15 +58,6 @@ class FakeSpool:
         self.positions: dict[str, str] = {}
         self.seen_at_ms = 0
         self.writes = 0
-        self.confirmed: list[tuple[str, int]] = []
-        self.answers: dict[str, Any] = {}
-        self.troubles: list[TryLater] = []
-
-    async def confirm(self, message_id: str, attempt_number: int, ses_message_id: str, at_ms: int) -> Any:
-        if self.troubles:
-            raise self.troubles.pop()
-        self.confirmed.append((message_id, attempt_number))
-        return self.answers.get(message_id, "known")
 
     async def feedback_position(self, source: str) -> str:
         return self.positions.get(source, "")
@@ -73,11 +68,39 @@ class FakeSpool:
         self.writes += 1
 
 
+class FakeApplier:
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[str, int]] = []
+        self.answers: dict[str, Any] = {}
+        self.troubles: list[TryLater] = []
+
+    async def apply_all(self, events: Sequence[Mapping[str, Any]]) -> list[Any]:
+        if self.troubles:
+            raise self.troubles.pop()
+        batches = [event["mail"]["tags"]["sluice-batch"][0].rpartition(".") for event in events]
+        self.applied += [(message_id, int(number)) for message_id, _, number in batches]
+        return [self.answers.get(message_id, "written") for message_id, _, _ in batches]
+
+
+class FakeInbox:
+    """Remembers what it kept."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+
+    async def keep(self, event: bytes, *, after_seconds: float = 0) -> None:
+        assert after_seconds > 0
+        self.kept.append(event)
+
+
 class Stand:
     """A reader on fakes."""
 
     def __init__(self, *lines: bytes, page: int = 1000, failpoints: str = "") -> None:
         self.spool, self.feed, self.tally = FakeSpool(), FakeFeed(*lines, page=page), Tally()
+        self.applier, self.inbox = FakeApplier(), FakeInbox()
         self.pauses: list[float] = []
         self.now_ms = 0
         self.failpoints = failpoints
@@ -85,22 +108,16 @@ class Stand:
 
     def anew(self) -> Reader:
         """The reader after a restart of its process."""
-        self.reader = Reader(
-            self.spool,
-            self.feed,
-            tally=self.tally,
-            failpoints=Failpoints(self.failpoints),
-            log=structlog.get_logger(),
-            clock_ms=self._clock_ms,
-            sleep=self._sleep,
-        )
+        around = Surroundings(self.tally, Failpoints(self.failpoints), structlog.get_logger(), self._clock_ms)
+        horizon = Horizon(self.spool, [URL])
+        self.reader = Reader(self.spool, self.feed, self.applier, self.inbox, horizon, around=around)
         return self.reader
 
     async def _clock_ms(self) -> int:
         self.now_ms += 1000
         return self.now_ms
 
-    async def _sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
         await asyncio.sleep(0)
 
@@ -109,31 +126,34 @@ class Stand:
         return dict(self.tally._counts)
 
 
-async def test_every_call_is_noted_once_and_the_position_written_after_it():
+async def test_every_event_is_applied_and_the_position_written_after_it():
     one, two = new_message_id(), new_message_id()
     stand = Stand(a_line(one), a_line(one, event_type="Delivery"), a_line(two, 3))
-    stand.spool.answers[two] = "noted"
     assert await stand.reader.read_page() == 3
-    assert sorted(stand.spool.confirmed) == sorted([(one, 1), (two, 3)])
+    assert stand.applier.applied == [(one, 1), (one, 1), (two, 3)]
     assert stand.spool.positions == {URL: "one:3"}
     assert stand.spool.seen_at_ms == 1000  # from before the read
-    assert stand.counted == {"feedback_events:known": 1, "feedback_events:noted": 1}
     assert await stand.reader.read_page() == 0
     assert stand.feed.reads == [0, 3]
     assert stand.spool.seen_at_ms == 2000  # a read without events is news too: there were none
 
 
-async def test_garbage_and_mail_of_others_are_counted_and_stop_nothing():
+async def test_garbage_is_counted_and_stops_nothing():
     ours = new_message_id()
-    stand = Stand(b"garbage", b"[1]", b"\xff\xfe", b'{"eventType":"Send","mail":{}}', a_line(ours))
+    stand = Stand(b"garbage", b"[1]", b"\xff\xfe", a_line(ours))
     await stand.reader.read_page()
-    assert stand.spool.confirmed == [(ours, 1)]
-    assert stand.counted == {
-        "feedback_events:garbage": 3,
-        "feedback_events:foreign": 1,
-        "feedback_events:known": 1,
-    }
-    assert stand.spool.positions == {URL: "one:5"}
+    assert stand.applier.applied == [(ours, 1)]
+    assert stand.counted == {"feedback_events:garbage": 3}
+    assert stand.spool.positions == {URL: "one:4"}
+
+
+async def test_an_event_about_a_send_that_is_not_known_yet_goes_to_the_inbox():
+    known, unknown = new_message_id(), new_message_id()
+    stand = Stand(a_line(unknown), a_line(known))
+    stand.applier.answers[unknown] = "unknown"
+    await stand.reader.read_page()
+    assert [orjson.loads(one) for one in stand.inbox.kept] == [orjson.loads(a_line(unknown))]
+    assert stand.spool.positions == {URL: "one:2"}
 
 
 async def test_a_restart_goes_on_where_the_last_one_stopped():
@@ -142,7 +162,7 @@ async def test_a_restart_goes_on_where_the_last_one_stopped():
     stand.feed.lines.append(a_line(late := new_message_id()))
     await stand.anew().read_page()
     assert stand.feed.reads == [0, 2]
-    assert stand.spool.confirmed[2:] == [(late, 1)]
+    assert stand.applier.applied[2:] == [(late, 1)]
 
 
 async def test_a_crash_before_the_position_repeats_the_page_and_skips_nothing():
@@ -153,7 +173,7 @@ async def test_a_crash_before_the_position_repeats_the_page_and_skips_nothing():
     assert stand.spool.writes == 0
     stand.failpoints = ""
     await stand.anew().read_page()
-    assert stand.spool.confirmed == [(one, 1), (two, 1)] * 2
+    assert stand.applier.applied == [(one, 1), (two, 1)] * 2
 
 
 async def test_while_a_backlog_is_read_nothing_says_that_the_end_was_reached():
@@ -163,7 +183,7 @@ async def test_while_a_backlog_is_read_nothing_says_that_the_end_was_reached():
     assert stand.spool.seen_at_ms == 0
     await stand.reader.read_page()
     assert stand.spool.seen_at_ms == 3000
-    assert len(stand.spool.confirmed) == 5
+    assert len(stand.applier.applied) == 5
     assert stand.feed.reads == [0, 2, 4]
 
 
@@ -177,7 +197,7 @@ async def test_a_feed_that_began_anew_is_read_from_its_start(feed):
     await stand.reader.read_page()
     await stand.reader.read_page()
     assert stand.feed.reads == [0, 3, 0]
-    assert stand.spool.confirmed[3:] == [(fresh, 1)]
+    assert set(stand.applier.applied[3:]) == {(fresh, 1)}
 
 
 async def test_a_position_in_another_source_counts_for_nothing():
@@ -188,7 +208,7 @@ async def test_a_position_in_another_source_counts_for_nothing():
 
 
 async def until(stand: Stand, writes: int) -> None:
-    running = asyncio.ensure_future(stand.reader.run())
+    running = asyncio.ensure_future(read_on(stand.reader, structlog.get_logger(), stand.sleep))
     async with asyncio.timeout(10):
         while stand.spool.writes < writes:
             await asyncio.sleep(0)
@@ -201,7 +221,7 @@ async def test_a_source_that_is_away_is_asked_again_with_growing_pauses():
     with structlog.testing.capture_logs() as logs:
         await until(stand, writes=1)
     assert stand.pauses[:4] == [0.1, 0.2, 0.4, 0.8]
-    assert stand.spool.confirmed == [(ours, 1)]
+    assert stand.applier.applied == [(ours, 1)]
     told = [line["event"] for line in logs if line["event"] in {"feedback.away", "feedback.back"}]
     assert told == ["feedback.away", "feedback.back"]
 
@@ -209,9 +229,9 @@ async def test_a_source_that_is_away_is_asked_again_with_growing_pauses():
 async def test_a_spool_that_is_away_in_the_middle_of_a_page_gets_the_page_again():
     ids = [new_message_id() for _ in range(45)]
     stand = Stand(*(a_line(one) for one in ids))
-    stand.spool.troubles = [StoreUnavailable("the spool does not answer")]
+    stand.applier.troubles = [StoreUnavailable("the spool does not answer")]
     await until(stand, writes=1)
-    assert {one for one, _ in stand.spool.confirmed} == set(ids)
+    assert {one for one, _ in stand.applier.applied} == set(ids)
     assert stand.feed.reads[:2] == [0, 0]
 
 

@@ -1,5 +1,8 @@
 """Our bodies, read back by the simulator, which reads them as the real service does."""
 
+from urllib.parse import parse_qsl
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +25,9 @@ CALLS = st.builds(
     content=st.binary(max_size=2000) | st.sampled_from([EVERY_BYTE, EVERY_BYTE[1:], b"\xfb\xff\xfe" * 30]),
     tags=TAGS,
     configuration_set=st.sampled_from(["", "a-set_1"]),
+    source_arn=st.sampled_from(["", "arn:aws:ses:eu-west-1:1:identity/a+b@x"]),
+    from_arn=st.sampled_from(["", "arn:b"]),
+    return_path_arn=st.sampled_from(["", "arn:c&d"]),
     header=st.sampled_from([b"", *(own_header("X-Sluice-Batch", "m" * n) for n in (1, 2, 3))]),
 )
 
@@ -38,6 +44,16 @@ def test_both_wires_carry_the_call_unchanged(call):
         assert read.destinations == tuple(call.recipients)
         assert read.configuration_set == (call.configuration_set or None)
         assert read.tags == (tuple(call.tags.items()) or None)
+
+
+@given(CALLS)
+def test_both_wires_carry_the_arns_of_sending_authorization(call):
+    arns = {"SourceArn": call.source_arn, "FromArn": call.from_arn, "ReturnPathArn": call.return_path_arn}
+    fields = dict(parse_qsl(v1_body(call).partition(b"&RawMessage")[0].decode()))
+    assert {name: fields.get(name, "") for name in arns} == arns
+    values = orjson.loads(v2_body(call))
+    assert values.get("FromEmailAddressIdentityArn", "") == (call.source_arn or call.from_arn)
+    assert values.get("FeedbackForwardingEmailAddressIdentityArn", "") == call.return_path_arn
 
 
 @given(st.text(st.characters(categories=["Cs", "L"]), min_size=1, max_size=5), st.sampled_from([v1_body, v2_body]))

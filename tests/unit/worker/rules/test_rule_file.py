@@ -264,7 +264,7 @@ def test_what_cannot_be_used_is_told(text, mistake, tmp_path):
         ("type = 'LANE'", "action.lane: is missing; allowed: bulk, express"),
         ("type = 'ROUTE', route = 'third'", 'action.route: "third" is unknown; allowed: main, second'),
         ("type = 'CONFIGURATION_SET', name = 'a b'", 'action.name: "a b" is no such name'),
-        ("type = 'TAGS', tags = {}", "action.tags: must be a table of 1 to 49 tags"),
+        ("type = 'TAGS', tags = {}", "action.tags: must be a table of 1 to 48 tags"),
         ("type = 'TAGS', tags = { a = 'b c' }", "action.tags: 'a' is no tag of SES"),
         ("type = 'TAGS', tags = { a = 1 }", "action.tags: is no table of texts"),
         ("type = 'STOP', lane = 'bulk'", "action.lane: there is no such key"),

@@ -1,0 +1,1 @@
+"""POST /feedback/sns: SES's events as SNS brings them over HTTPS."""

@@ -1,0 +1,129 @@
+"""An application makes a configuration set with boto3 and sends with it: its destinations are told, nobody else is."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.client import Config
+from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
+
+from mailsluice.sets import run
+from tests.line import Line, wait_until
+from tests.servers import free_port
+
+pytestmark = pytest.mark.processes
+
+WRITTEN = """
+[[configuration_sets.written.EventDestinations]]
+Name = "file"
+Enabled = true
+MatchingEventTypes = ["send", "sluice:Accepted"]
+FileDestination = { Path = "written.ndjson" }
+"""
+MIME = b"From: app@example.com\r\nTo: ann@example.net\r\nSubject: hello\r\n\r\nHello.\r\n"
+
+
+def client_of(service: str, url: str) -> Any:
+    config = Config(retries={"total_max_attempts": 1}, proxies={}, read_timeout=60)
+    return boto3.client(service, endpoint_url=url, config=config)
+
+
+class Topic:
+    """An SNS topic with a queue behind it."""
+
+    def __init__(self, url: str) -> None:
+        self._sqs, sns = client_of("sqs", url), client_of("sns", url)
+        self.arn = sns.create_topic(Name="events")["TopicArn"]
+        self._queue = self._sqs.create_queue(QueueName="seen")["QueueUrl"]
+        queue_arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
+        sns.subscribe(
+            TopicArn=self.arn,
+            Protocol="sqs",
+            Endpoint=queue_arn["QueueArn"],
+            Attributes={"RawMessageDelivery": "true"},
+        )
+        self.events: list[tuple[str, str]] = []
+
+    def seen(self) -> list[tuple[str, str]]:
+        """Type and message id of all events so far."""
+        answer = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=0)
+        for one in answer.get("Messages", []):
+            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=one["ReceiptHandle"])
+            if one["Body"].startswith("{"):
+                event = json.loads(one["Body"])
+                self.events.append((event["eventType"], event["mail"]["messageId"]))
+        return self.events
+
+
+@pytest.fixture
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+def test_the_events_of_a_sets_messages_go_where_the_set_says(moto: str, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "mailsluice.toml"
+    file.write_text(WRITTEN)
+    port = free_port()
+    with Line(
+        SLUICE_CONFIG=str(file),
+        SLUICE_API_PORT=str(port),
+        SLUICE_API_TRUST_LOOPBACK="true",
+        AWS_ENDPOINT_URL_SNS=moto,
+    ) as line:
+        line.start("api")
+        line.worker()
+        topic, ses = Topic(moto), client_of("ses", f"http://127.0.0.1:{port}")
+
+        def send(**set_name: str) -> str:
+            return ses.send_raw_email(RawMessage={"Data": MIME}, **set_name)["MessageId"]
+
+        shape = {"Name": "topic", "MatchingEventTypes": ["send"], "SNSDestination": {"TopicARN": topic.arn}}
+        ses.create_configuration_set(ConfigurationSet={"Name": "orders"})
+        ses.create_configuration_set_event_destination(
+            ConfigurationSetName="orders", EventDestination={**shape, "Enabled": True}
+        )
+        ours = [send(ConfigurationSetName="orders")]
+        others = [send(ConfigurationSetName="written"), send()]
+        wait_until(lambda: topic.seen() == [("Send", ours[0])], "the topic is told of the message of its set")
+        path = line.folder / "written.ndjson"
+        written = wait_until(
+            lambda: path.exists() and len(lines := path.read_text().splitlines()) == 2 and lines, "file"
+        )
+        told = {(event["eventType"], event["mail"]["messageId"]) for event in map(json.loads, written)}
+        assert told == {("sluice:Accepted", others[0]), ("Send", others[0])}
+
+        def update(*, is_enabled: bool) -> None:
+            ses.update_configuration_set_event_destination(
+                ConfigurationSetName="orders", EventDestination={**shape, "Enabled": is_enabled}
+            )
+
+        update(is_enabled=False)
+        untold = send(ConfigurationSetName="orders")
+        line.wait_for([untold])
+        line.wait_for_events([untold])
+        update(is_enabled=True)
+        ours.append(send(ConfigurationSetName="orders"))
+        wait_until(lambda: len(topic.seen()) >= 2, "the topic is told again")
+        assert [message_id for _, message_id in topic.seen()] == ours
+
+        assert run(line.settings, None) == 0
+        shown = capsys.readouterr().out
+        assert f"topic: sns {topic.arn}, enabled" in shown
+        assert "written: 1 destination, in mailsluice.toml" in shown
+
+        ses.delete_configuration_set(ConfigurationSetName="orders")
+        with pytest.raises(ClientError) as refused:
+            wait_until(lambda: send(ConfigurationSetName="orders") is None, "the set is unknown", seconds=20)
+        assert refused.value.response["Error"]["Code"] == "ConfigurationSetDoesNotExist"
+        everything = [*ours, *others, untold]
+        line.wait_for(everything)
+        line.account(everything).assert_clean()

@@ -1,0 +1,105 @@
+"""Properties of composed mail: what goes in comes out, and never as something else."""
+
+import re
+from email import message_from_bytes, policy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aws_api.ses.addresses import Mailbox
+from aws_api.ses.composing import composed
+from aws_api.ses.refusals import SendRefused
+
+HEADERS = {"From", "To", "Subject", "X-A", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
+TEXT = st.text(max_size=300)
+CHARSETS = st.sampled_from(["UTF-8", "us-ascii", "ISO-8859-1", "Shift_JIS", "UTF-16", None])
+
+
+def made(subject="x", name="", header="x", data="x", charset=None):
+    text = {"Data": data} if charset is None else {"Data": data, "Charset": charset}
+    addresses = {"From": [Mailbox(name, "ann@example.com")], "To": [Mailbox("", "bob@example.net")]}
+    return composed(addresses, {"Subject": {"Data": subject}, "Body": {"Text": text}}, [("X-A", header)])
+
+
+@settings(max_examples=300)
+@given(TEXT, TEXT, TEXT, TEXT, CHARSETS)
+def test_nothing_that_is_given_makes_a_header_of_its_own(subject, name, header, data, charset):
+    try:
+        content = made(subject, name, header, data, charset)
+    except SendRefused:
+        return
+    head = content.partition(b"\r\n\r\n")[0]
+    assert head.isascii()
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", head)
+    names = [line.partition(b":")[0].decode() for line in head.split(b"\r\n") if line[:1] not in {b" ", b"\t"}]
+    assert sorted(names) == sorted(HEADERS)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=2000), CHARSETS)
+def test_every_text_arrives(data, charset):
+    parsed = message_from_bytes(made(data=data, charset=charset), policy=policy.SMTP)
+    raw = parsed.get_payload(decode=True)
+    assert isinstance(raw, bytes)
+    if parsed["Content-Transfer-Encoding"] == "7bit":
+        assert max(map(len, raw.split(b"\r\n"))) <= 998
+    got = raw.decode(parsed.get_content_charset() or "")
+    assert re.split(r"\r\n|\r|\n", got) == re.split(r"\r\n|\r|\n", data)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=500))
+def test_every_subject_without_controls_arrives(subject):
+    parsed = message_from_bytes(made(subject=subject), policy=policy.default)
+    if "=?" not in subject and subject.isascii():
+        assert " ".join(parsed["Subject"].split()) == " ".join(subject.split())
+    assert all(len(line) <= 998 for line in made(subject=subject).split(b"\r\n"))
+
+
+def test_names_are_quoted_and_encoded_as_they_need():
+    for name, expected in {
+        "Ann": b"From: Ann <ann@example.com>\r\n",
+        'Doe, "Ann"': b'From: "Doe, \\"Ann\\"" <ann@example.com>\r\n',
+        "Bj\u00f6rn": b"From: =?utf-8?b?QmrDtnJu?= <ann@example.com>\r\n",
+    }.items():
+        assert expected in made(name=name)
+
+
+@pytest.mark.parametrize("charset", ["rot13", "hex", "zlib", "idna", "unicode_escape", "no-such", "", "x\r\ny", "\0"])
+def test_what_is_no_charset_is_refused(charset):
+    if charset == "":
+        assert b"charset=us-ascii" in made(charset=charset)
+        return
+    with pytest.raises(SendRefused, match="Unsupported charset"):
+        made(charset=charset)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("FileName", "a\r\nX: y"),
+        ("ContentType", "text/plain\r\nX: y"),
+        ("ContentType", "text"),
+        ("ContentId", "a b"),
+        ("ContentId", "a>\r\nX: y"),
+        ("ContentDescription", "a\nb"),
+    ],
+)
+def test_what_would_break_the_head_of_an_attachment_is_refused(member, value):
+    attachment = {"RawContent": b"x", "FileName": "a.txt", member: value}
+    with pytest.raises(SendRefused):
+        composed({}, {"Subject": {"Data": ""}, "Attachments": [attachment]})
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"a\0", b"a\rb", b"x" * 999])
+def test_what_is_no_seven_bit_text_is_refused_as_such(raw):
+    attachment = {"RawContent": raw, "FileName": "a", "ContentTransferEncoding": "SEVEN_BIT"}
+    with pytest.raises(SendRefused, match="SEVEN_BIT"):
+        composed({}, {"Subject": {"Data": ""}, "Attachments": [attachment]})
+
+
+@given(st.binary(max_size=2000), st.sampled_from(["BASE64", "QUOTED_PRINTABLE"]))
+def test_every_attachment_arrives(raw, encoding):
+    attachment = {"RawContent": raw, "FileName": "a.bin", "ContentTransferEncoding": encoding}
+    content = composed({}, {"Subject": {"Data": ""}, "Attachments": [attachment]})
+    _, part = message_from_bytes(content, policy=policy.SMTP).iter_parts()
+    assert part.get_payload(decode=True) == raw

@@ -1,0 +1,137 @@
+"""The SQS queue of SES's events: received in batches of ten with a long poll, deleted when they are applied.
+
+What is received is hidden from everybody for a while; what is not deleted by then comes again. The client's region and
+endpoint follow from the URL of the queue, unless the environment names an endpoint.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from config.aws_clients import BotoErrors, aws_session, sqs_client, trouble_of
+from config.errors import TryLater
+
+#: So long a message that was received is hidden.
+HIDDEN_SECONDS = 30
+#: Most messages of one call, by SQS's own rule.
+BATCH = 10
+_WAIT_SECONDS = 10
+# When a call comes back full, so many follow side by side.
+_MORE_CALLS = 7
+
+_REGION_IN_HOST = re.compile(r"(?:^|\.)(?:sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.")
+
+
+class QueueAway(TryLater):
+    """The queue does not answer, or does not let us."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """One message that was received."""
+
+    body: str = field(repr=False)
+    receipt: str = field(repr=False)
+    #: When it came to the queue, by SQS's clock, epoch ms; 0 = not told.
+    sent_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one read brought."""
+
+    messages: tuple[QueueMessage, ...]
+    #: There was not more.
+    is_end: bool
+
+
+class SqsQueue:
+    """A connection to one queue; opened with the first call, ended with `close()`."""
+
+    def __init__(self, url: str, region: str = "", *, wait_seconds: int = _WAIT_SECONDS) -> None:
+        #: Its name for the log.
+        self.source = url
+        self._url = url
+        self._region = region_of(url) or region
+        self._wait_seconds = wait_seconds
+        self._opened: AbstractAsyncContextManager[Any] | None = None
+        self._client: Any = None
+
+    async def receive(self) -> Batch:
+        """What is there, at most 80; waits a while when there is nothing. Raises QueueAway."""
+        first = await self._received(self._wait_seconds)
+        if len(first) < BATCH:
+            return Batch(tuple(first), is_end=True)
+        more = await asyncio.gather(*(self._received(0) for _ in range(_MORE_CALLS)), return_exceptions=True)
+        found, is_end = list(first), False
+        for one in more:
+            if isinstance(one, list):  # what another call brought is hidden already and has to be applied
+                found += one
+                is_end = is_end or not one
+            elif not isinstance(one, QueueAway):
+                raise one
+        return Batch(tuple(found), is_end)
+
+    async def _received(self, wait_seconds: int) -> list[QueueMessage]:
+        answer = await self._asked(
+            "receive_message",
+            MaxNumberOfMessages=BATCH,
+            WaitTimeSeconds=wait_seconds,
+            VisibilityTimeout=HIDDEN_SECONDS,
+            AttributeNames=["SentTimestamp"],
+        )
+        return [
+            QueueMessage(
+                one.get("Body", ""), one["ReceiptHandle"], int(one.get("Attributes", {}).get("SentTimestamp", 0))
+            )
+            for one in answer.get("Messages", [])
+        ]
+
+    async def delete(self, messages: Sequence[QueueMessage]) -> int:
+        """Takes them away for good; how many SQS did not: these come again. Raises QueueAway."""
+        groups = [messages[start : start + BATCH] for start in range(0, len(messages), BATCH)]
+        return sum(await asyncio.gather(*(self._deleted(group) for group in groups)))
+
+    async def _deleted(self, group: Sequence[QueueMessage]) -> int:
+        entries = [{"Id": str(number), "ReceiptHandle": one.receipt} for number, one in enumerate(group)]
+        answer = await self._asked("delete_message_batch", Entries=entries)
+        return len(answer.get("Failed", []))
+
+    async def _asked(self, operation: str, **parameters: Any) -> Any:
+        try:
+            client = await self._ready()
+            return await getattr(client, operation)(QueueUrl=self._url, **parameters)
+        except BotoErrors as error:
+            trouble = trouble_of(error)
+            words = f"the queue of SES's events does not answer: {trouble.code}"
+            raise QueueAway(words, detail=f"{operation}: {trouble.detail}") from error
+
+    async def _ready(self) -> Any:
+        if self._client is None:
+            endpoint = "" if os.environ.get("AWS_ENDPOINT_URL_SQS") else endpoint_of(self._url)
+            opened = sqs_client(aws_session(self._region), wait_seconds=self._wait_seconds, endpoint_url=endpoint)
+            self._client = await opened.__aenter__()
+            self._opened = opened
+        return self._client
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.__aexit__(None, None, None)
+            self._opened = self._client = None
+
+
+def region_of(url: str) -> str:
+    """The region that the URL of a queue names; "" = it names none."""
+    found = _REGION_IN_HOST.search(urlsplit(url).hostname or "")
+    return (found[1] or found[2]) if found else ""
+
+
+def endpoint_of(url: str) -> str:
+    """Where the queue is asked for: its URL without the path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
