@@ -52,13 +52,11 @@ async def take(call: Call, request: SendRequest) -> str:
         raise _noted(call, _later(committed.refusal))
     tools.tally.observe("api:commit", time.monotonic() - began)
     tools.tally.count("api_accepted")
-    get_log().info(
-        "message.accepted" if committed.message_id == message.message_id else "message.repeated",
-        message_id=committed.message_id,
-        recipients=len(message.recipients),
-        bytes=len(message.content),
-        client=message.client_address,
-    )
+    about = {"message_id": committed.message_id, "client": message.client_address}
+    if committed.message_id == message.message_id:
+        get_log().info("message.accepted", recipients=len(message.recipients), bytes=len(message.content), **about)
+    else:
+        get_log().info("message.repeated", **about)
     tools.nudger.process([committed.message_id])
     return committed.message_id
 

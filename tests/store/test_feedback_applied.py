@@ -317,3 +317,12 @@ async def test_a_record_of_a_hostile_event_is_one_line_of_json(stand: FeedbackSt
     assert "headers" not in record.event["mail"]
     assert orjson.loads(record.encode())
     assert await stand.letters(message_id) == "b"
+
+
+async def test_a_server_that_forgot_the_scripts_in_between_is_told_them_again(stand: FeedbackStand):
+    ids = [await stand.sent(ses_id=f"ses-{n}") for n in range(20)]
+    for event in (a_delivery, a_bounce):
+        await stand.spool.redis.script_flush()
+        assert await stand.apply(*(event(one, messageId=f"ses-{n}") for n, one in enumerate(ids))) == ["written"] * 20
+    assert {await stand.letters(one) for one in ids} == {"b"}
+    assert len(await stand.records()) == 40
