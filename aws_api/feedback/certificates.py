@@ -8,11 +8,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aws_api.feedback.envelope import Forged
-from aws_api.feedback.rsa_signature import NoKey, PublicKey, key_of
+from aws_api.feedback.rsa_signature import NoKey, key_of
 from config.errors import Refused, TryLater
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey as PublicKey
 
 _KEPT_SECONDS = 24 * 3600.0
 _REFUSED_SECONDS = 60.0
@@ -43,7 +46,7 @@ class CertificatesAway(TryLater):
 class _Known:
     until: float
     #: None = there is no such certificate.
-    key: PublicKey | None
+    key: "PublicKey | None"
 
 
 class Certificates:
@@ -55,7 +58,7 @@ class Certificates:
         self._known: dict[str, _Known] = {}
         self._turn = asyncio.Lock()
 
-    async def key(self, url: str) -> PublicKey:
+    async def key(self, url: str) -> "PublicKey":
         """The key of the certificate there. Raises Forged, CertificatesAway."""
         if (known := self._fresh(url)) is None:
             async with self._turn:
@@ -87,7 +90,7 @@ class Certificates:
         return known
 
 
-def _key_of(pem: bytes) -> PublicKey | None:
+def _key_of(pem: bytes) -> "PublicKey | None":
     try:
         return key_of(pem)
     except NoKey:

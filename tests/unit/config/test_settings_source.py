@@ -23,6 +23,11 @@ PARTICULAR: dict[tuple[str, str], tuple[str, Any]] = {
     ("api", "admin_token"): ("0123456789abcdef",) * 2,
     ("simulator", "verified_identities"): ("a@example.com, example.org", ["a@example.com", "example.org"]),
     ("feedback", "simulator_url"): ("http://127.0.0.1:2581",) * 2,
+    ("feedback", "queue_url"): ("https://sqs.us-east-1.amazonaws.com/123456789012/events",) * 2,
+    ("feedback", "topics"): ("arn:aws:sns:us-east-1:1:events", ["arn:aws:sns:us-east-1:1:events"]),
+    ("events", "allowed_targets"): ("hooks.internal, 10.0.0.0/8", ["hooks.internal", "10.0.0.0/8"]),
+    ("suppression", "reasons"): ("bounce", ["bounce"]),
+    ("relay", "configuration_sets"): ("news=ses-news, shop=ses-shop", {"news": "ses-news", "shop": "ses-shop"}),
     ("relay", "from_aliases"): (
         "app@example.com = app@verified.example, b@x=c@y",
         {"app@example.com": "app@verified.example", "b@x": "c@y"},
