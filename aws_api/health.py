@@ -10,18 +10,19 @@ stays 200), and the figures the judgement rests on. It holds no address and no c
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from aws_api.admin.event_words import destination_names, late_destinations
-from aws_api.admin.feedback_words import feedback_figures
+from aws_api.admin.feedback_words import feedback_figures, feedback_notes
 from aws_api.admin.picture import finite
 from aws_api.admin.reputation_words import reputation_notes
 from aws_api.admin.route_words import kept, notes, troubles
 from aws_api.admin.rule_words import awaits_functions, function_notes, rule_notes, versions, without_addresses
+from aws_api.feedback.door import DOOR
 from aws_api.tools import TOOLS
 from spool.assembly import limits_of
 from spool.figures import Figures, read_figures, standstills
@@ -120,8 +121,11 @@ async def healthz(request: web.Request) -> web.Response:
         health = silent_health(tools.watch.report)
     else:
         health = judged_health(tools.watch.report, figures, tools.settings.worker.stall_seconds, waits)
+        unread = feedback_notes(figures, is_configured=tools.settings.feedback.is_configured)
+        health = replace(health, notes=(*health.notes, *unread))
     status = "ok" if health.is_ok else "failing"
-    body = {"status": status, "problems": health.problems, "notes": health.notes, **health.figures}
+    told = (*health.notes, *request.app[DOOR].refusals.notes())
+    body = {"status": status, "problems": health.problems, "notes": told, **health.figures}
     return web.Response(
         body=orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
         status=200 if health.is_ok else 503,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from config.sections import MIB
 from config.setting_kinds import ConfigurationSet, HttpUrl, Names, Seconds, Section
 
 
@@ -17,13 +18,18 @@ class EventsSettings(Section):
         "", description="Configuration set of messages that name none; its destinations get their events."
     )
     max_backlog: int = Field(1_000_000, ge=1000, description="Events kept for a destination that does not take them.")
+    max_backlog_bytes: int = Field(
+        512 * MIB,
+        ge=1 * MIB,
+        description="Memory of all events that are kept; never more than a quarter of the server's.",
+    )
     max_age_seconds: Seconds = Field(
         3 * 86400, description="Age at which an event that a destination does not take becomes a dead letter."
     )
     replay_seconds: Seconds = Field(86400, description="How long events that were taken are kept for a replay.")
     replay_events: int = Field(100_000, ge=0, description="Most events that were taken and are kept for a replay.")
     headers_seconds: float = Field(
-        3600, ge=0, le=30 * 86400, description="How long the headers of a finished message are kept for its events."
+        900, ge=0, le=30 * 86400, description="How long the headers of a finished message are kept for its events."
     )
     allowed_targets: Names = Field(
         (), description="Hosts and networks beside the public ones that webhooks may reach: name, address or network."
@@ -47,7 +53,9 @@ class FeedbackSettings(Section):
     keep_unknown_seconds: Seconds = Field(
         600, description="How long an event about a send that is not known yet is tried again."
     )
-    bounce_mail: bool = Field(False, description="Whether senders get a mail about bounces that SES tells of later.")
+    bounce_mail: bool = Field(
+        False, description="Whether senders get a mail about later bounces, and those of the API about suppressed ones."
+    )
 
     @property
     def is_configured(self) -> bool:

@@ -116,7 +116,11 @@ def worker(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 
 @app.command()
 def feedback(config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Read SES's own events: they settle calls that ended without an answer."""
+    """Read what SES tells of sent mail, from a queue, POST /feedback/sns or the simulator, and apply it.
+
+    Deliveries, bounces and complaints become recipients' states, events, figures, entries of the suppression list and
+    bounces, and settle calls that ended without an answer. [feedback] says where they come from.
+    """
     settings = _load(config, data_dir)
     from worker.feedback.process import run
 

@@ -31,6 +31,9 @@ from spool.assembly import open_spool
 from spool.scripts import StoreUnavailable
 
 DEFAULT_REGION = "us-east-1"
+_TO_WRITE = (
+    "To be written into mailsluice.toml, and restart (`mailsluice up`, or workers, API and `mailsluice feedback`):"
+)
 SIMULATED_SENDER = "doctor@example.com"
 
 
@@ -68,6 +71,10 @@ class Examination:
         """Lines for mailsluice.toml that the repairs ask for."""
         return self._wiring.to_write
 
+    @property
+    def _hears_otherwise(self) -> bool:
+        return bool(self._settings.feedback.topics or self._settings.feedback.simulator_url)
+
     async def run(self) -> None:
         """All four steps; a step that cannot be done tells why and the next is tried."""
         await self._note_all(check_here(self._settings))
@@ -97,6 +104,9 @@ class Examination:
             self._note(
                 warn("proof", "left out", "write the settings below, start anew, and run `mailsluice doctor` again")
             )
+            return
+        if any(one.level == "fail" and one.about == "queue" for one in self.findings) and not self._hears_otherwise:
+            self._note(warn("proof", "left out: without the queue no event comes back", "mend the queue first"))
             return
         if not self._sender.address:
             self._note(fail("proof", "there is no sender that SES takes", "verify one, or name --from ADDRESS"))
@@ -141,14 +151,15 @@ def run(settings: Settings, options: DoctorOptions) -> int:
     if options.is_json:
         typer.echo(as_json(examination.findings, examination.to_write, examination.proven_seconds))
     else:
-        typer.echo(_ending(examination))
+        typer.echo(ending_of(examination))
     return exit_code_of(examination.findings)
 
 
-def _ending(examination: Examination) -> str:
+def ending_of(examination: Examination) -> str:
+    """What people read below the findings."""
     lines = ["", summary_of(examination.findings)]
     if examination.to_write:
-        lines += ["", "To be written into mailsluice.toml:", *(f"  {line}" for line in examination.to_write)]
+        lines += ["", _TO_WRITE, *(f"  {line}" for line in examination.to_write)]
     if examination.proven_seconds is not None:
         lines.append(f"feedback loop proven in {examination.proven_seconds:.1f} s")
     return "\n".join(lines)

@@ -9,12 +9,14 @@ from aws_api.wire.access_keys import AccessKeyFile
 from config.errors import Refused, SluiceError, TryLater
 from config.redis_clients import redis_client
 from config.settings import Settings
+from config.settings_source import variable_of
 from mailsluice.doctor_report import Finding, fail, ok, warn
 from mailsluice.preflight import without_secrets
 from mailsluice.probes import answers_http
 from mailsluice.upstream import address, reachable
 from sending_events.configuration_sets.set_file import check_file as check_sets
 from sending_events.configuration_sets.set_file import sets_of_file
+from sending_events.configuration_sets.store import ConfigurationSets
 from sending_events.destinations.outbound_http import AllowedTargets, OutboundHttp
 from smtp_gateway.users import UserFile
 from spool.environment import check_environment
@@ -29,6 +31,8 @@ async def check_here(settings: Settings) -> AsyncIterator[Finding]:
     """Every finding as it is made."""
     yield await _store(settings)
     for finding in _files(settings):
+        yield finding
+    async for finding in _default_set(settings):
         yield finding
     async for finding in _webhooks(settings):
         yield finding
@@ -75,6 +79,24 @@ def _files(settings: Settings) -> Iterator[Finding]:
             yield ok(about, str(file) if file else "none: every mail is sent")
         else:
             yield ok(about, f"{len(settings.configuration_sets)} in the settings")
+
+
+async def _default_set(settings: Settings) -> AsyncIterator[Finding]:
+    """Nobody refuses a message for a default that does not exist; its events go nowhere."""
+    name = settings.events.default_configuration_set
+    if not name:
+        return
+    redis = redis_client(settings.redis_url, connections=1)
+    try:
+        is_known = await ConfigurationSets(redis, settings).is_known(name)
+    except SluiceError:
+        return  # told already
+    finally:
+        await redis.aclose()
+    if not is_known:
+        variable = variable_of("events", "default_configuration_set")
+        text = f"{name}, the default one, exists nowhere: events of messages without a set go to no set's destinations"
+        yield warn("configuration sets", text, f"correct {variable}, or create the set")
 
 
 async def _webhooks(settings: Settings) -> AsyncIterator[Finding]:

@@ -4,24 +4,26 @@ Theory of operation
 1. Each part is looked at in the order in which the next one needs it, and with `repairs` what is missing is made at
    once, so that the next look finds it. Making is repeatable: a second run changes nothing.
 2. Nothing that is there is taken away or narrowed: a destination of ours gets the event types that it lacks, a policy
-   gets one more statement, and what belongs to others is never touched.
+   gets one more statement, and what belongs to others, another installation among them, is never touched.
 3. What the settings do not name gets the name `mailsluice-feedback`; the lines to be written into the settings come
    out of it at the end.
 Only the default route's region and account are looked at. An error of AWS that is no answer to the question ends the
 look with one finding that tells it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from config.aws_clients import BotoErrors, error_code
 from config.settings import Settings
 from config.settings_source import variable_of
-from mailsluice.doctor_policies import Grant, is_granted, with_grant
+from mailsluice.doctor_policies import Grant, denial, is_allowed, is_granted, with_grant
 from mailsluice.doctor_report import Finding, fail, ok, warn
 
 NAME = "mailsluice-feedback"
+#: Beginning of the names of our statements in policies.
+STATEMENT = "MailsluiceFeedback"
 #: What SES's oldest API can be asked for and we have a use for; delays cannot be asked for there.
 EVENT_TYPES = ("send", "reject", "bounce", "complaint", "delivery", "renderingFailure")
 #: As long as SQS allows: a reader that is away for days loses nothing.
@@ -225,35 +227,37 @@ async def _subscription(clients: SetUpClients, wiring: Wiring, *, repairs: bool)
 async def _grants(clients: SetUpClients, wiring: Wiring, *, repairs: bool) -> AsyncIterator[Finding]:
     _, partition, _, region, *_ = wiring.queue_arn.split(":")
     set_arn = f"arn:{partition}:ses:{region}:{wiring.account}:configuration-set/{wiring.configuration_set}"
-    publish = Grant("ses.amazonaws.com", "sns:Publish", wiring.topic_arn, set_arn, wiring.account, "MailsluiceFeedback")
+    publish = Grant("ses.amazonaws.com", "sns:Publish", wiring.topic_arn, set_arn, wiring.account, STATEMENT)
     topic = await clients.sns.get_topic_attributes(TopicArn=wiring.topic_arn)
     policy = topic["Attributes"].get("Policy", "")
-    if is_granted(policy, publish):
-        yield ok("topic's policy", "SES may publish")
-    elif repairs:
+    if repairs and not is_allowed(policy, publish):
         await clients.sns.set_topic_attributes(
             TopicArn=wiring.topic_arn, AttributeName="Policy", AttributeValue=with_grant(policy, publish)
         )
-        yield ok("topic's policy", "made: SES may publish")
-    else:
-        yield fail("topic's policy", "it does not let SES publish", _FIX)
-    put = Grant(
-        "sns.amazonaws.com",
-        "sqs:SendMessage",
-        wiring.queue_arn,
-        wiring.topic_arn,
-        wiring.account,
-        "MailsluiceFeedback",
-    )
-    if is_granted(wiring.queue_policy, put):
-        yield ok("queue's policy", "the topic may send to it")
-    elif repairs:
-        await clients.sqs.set_queue_attributes(
-            QueueUrl=wiring.queue_url, Attributes={"Policy": with_grant(wiring.queue_policy, put)}
-        )
-        yield ok("queue's policy", "made: the topic may send to it")
-    else:
-        yield fail("queue's policy", "it does not let the topic send to it", _FIX)
+    for finding in _granted("topic's policy", "SES may publish", policy, publish, repairs=repairs):
+        yield finding
+    put = Grant("sns.amazonaws.com", "sqs:SendMessage", wiring.queue_arn, wiring.topic_arn, wiring.account, STATEMENT)
+    if repairs and not is_allowed(wiring.queue_policy, put):
+        attributes = {"Policy": with_grant(wiring.queue_policy, put)}
+        await clients.sqs.set_queue_attributes(QueueUrl=wiring.queue_url, Attributes=attributes)
+    for finding in _granted("queue's policy", "the topic may send to it", wiring.queue_policy, put, repairs=repairs):
+        yield finding
+
+
+def _granted(about: str, what: str, policy: str, grant: Grant, *, repairs: bool) -> Iterator[Finding]:
+    """How it is, or will be once our statement is there."""
+    look = "look at its statements with Effect Deny: none is changed here"
+    if not is_allowed(policy, grant):
+        yield ok(about, f"made: {what}") if repairs else fail(about, f"it does not say that {what}", _FIX)
+    elif is_granted(policy, grant):
+        yield ok(about, what)
+    match denial(policy, grant):
+        case "sure":
+            yield fail(about, f"a statement denies that {what}", look)
+        case "perhaps":
+            yield warn(about, f"a statement may deny that {what}", look)
+        case "none":
+            pass
 
 
 async def _event_types(

@@ -15,7 +15,7 @@ from aws_api.admin.rule_words import version_words
 from aws_api.admin.wording import distance, escaped, instant, many, span
 from config.settings import Settings
 from mailsluice.looking import look
-from spool.figures import Figures
+from spool.figures import SLOT_MS, Figures
 from spool.safety import SafetyReport, SafetyWatch
 from spool.states import IN_LANE, Place
 from spool.store import Spool
@@ -48,11 +48,16 @@ def _places(picture: Picture) -> Iterator[str]:
     if not figures.waiting:
         yield "Nothing waits."
         return
-    yield f"{many(figures.waiting, 'message')} unfinished, the oldest for {span(figures.oldest_waiting_seconds)}"
+    yield f"{many(figures.waiting, 'message')} unfinished, the oldest for {_age(figures)}"
     for place, text in _PLACES.items():
         if figures.places[place]:
             yield f"  {figures.places[place]:>9,} {text}"
             yield from _reasons(picture, place)
+
+
+def _age(figures: Figures) -> str:
+    """Ages are kept in slots of ten seconds: right after it came the age of a message is not known any better."""
+    return span(figures.oldest_waiting_seconds) if figures.oldest_waiting_seconds else f"less than {SLOT_MS // 1000} s"
 
 
 _PLACES = {

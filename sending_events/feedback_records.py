@@ -50,6 +50,9 @@ class FeedbackRecord:
         """The inverse. Raises UnreadableEvent."""
         try:
             values = orjson.loads(raw)
+            texts = (values["type"], values.get("ses", ""), values.get("set", ""))
+            if not all(isinstance(text, str) for text in texts) or not isinstance(values["event"], dict):
+                raise TypeError("members of a wrong type")
             return cls(
                 event_type=values["type"],
                 message_id=checked_id(values["id"]),

@@ -35,6 +35,8 @@ FIRST_PAUSE_MS = 1000
 LONGEST_PAUSE_MS = 300_000
 # What one call of trim.lua removes beyond the backlog's limit; it reads these entries, a few milliseconds.
 TRIM_STEP = 1000
+# Of the server's memory the events may have one part in so many: the rest is for mail.
+MEMORY_SHARE = 4
 # The names of the keys that Python knows as well, for the scripts.
 _NAMES = f"local PREFIX, EVENTS, COUNTERS = '{KEY_PREFIX}', '{keys.EVENTS}', '{keys.COUNTERS}'\n"
 
@@ -89,6 +91,8 @@ class Turn:
     #: Entries after the first up to the second are not offered; "" = no such gap.
     skip_after: str = ""
     skip_to: str = ""
+    #: How often in a row it failed over what is at the cursor in a way that nobody thought of.
+    odd_failures: int = 0
 
     def is_skipped(self, entry_id: str) -> bool:
         """Whether the entry lies where a replay has its end."""
@@ -117,6 +121,14 @@ class Kept:
 
     seconds: float = 0.0
     events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """Limits of the stream, of what waits and what is kept together; 0 bytes = any size."""
+
+    events: int
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +168,8 @@ class Progress:
         if not answer:
             yield None
             return
-        cursor, failures, began_at_ms, skip_after, skip_to = answer
-        turn = Turn(name, token, cursor.decode(), failures, began_at_ms, skip_after.decode(), skip_to.decode())
+        cursor, failures, began_at_ms, skip_after, skip_to, odd = answer
+        turn = Turn(name, token, cursor.decode(), failures, began_at_ms, skip_after.decode(), skip_to.decode(), odd)
         renewing = asyncio.create_task(self._keep(turn))
         try:
             yield turn
@@ -191,11 +203,12 @@ class Progress:
         if not await ADVANCE(self._redis, arguments):
             return None
         is_answered = passed.taken > 0 or (passed.dead and passed.counter == REFUSED)
-        return dataclasses.replace(turn, cursor=passed.to, failures=0 if is_answered else turn.failures)
+        failures = (0, 0) if is_answered else (turn.failures, turn.odd_failures)
+        return dataclasses.replace(turn, cursor=passed.to, failures=failures[0], odd_failures=failures[1])
 
-    async def fail(self, turn: Turn, pause: int, error: str) -> None:
-        """The destination is left alone for `pause` milliseconds."""
-        await FAIL(self._redis, [turn.name, turn.token, pause, error])
+    async def fail(self, turn: Turn, pause: int, error: str, *, is_odd: bool = False) -> None:
+        """The destination is left alone for `pause` milliseconds; `is_odd` = it failed over the only event offered."""
+        await FAIL(self._redis, [turn.name, turn.token, pause, error, int(is_odd)])
 
     async def ready(self, names: Sequence[str]) -> dict[str, str]:
         """The cursors of those that something may be offered now: entries are behind it, and nobody is at work."""
@@ -220,9 +233,15 @@ class Progress:
         """Entries waiting for each destination; costs the same for one and for a million."""
         return dict(zip(names, await WAITING(self._redis, list(names)), strict=True)) if names else {}
 
-    async def trim(self, names: Sequence[str], max_backlog: int, kept: Kept) -> Trim:
+    async def most_bytes(self, wish: int) -> int:
+        """How large the stream may be on this server: as wished, but no more than a share of the server's limit."""
+        limit = int((await answer_of(self._redis.info("memory"))).get("maxmemory") or 0)
+        return min(wish, limit // MEMORY_SHARE) if limit else wish
+
+    async def trim(self, names: Sequence[str], most: Most, kept: Kept) -> Trim:
         """One step of removing what is taken by all of `names` and not kept, or too much."""
-        arguments: list[Argument] = [max_backlog, TRIM_STEP, int(kept.seconds * 1000), kept.events, *names]
+        arguments: list[Argument] = [most.events, TRIM_STEP, int(kept.seconds * 1000), kept.events, most.size_bytes]
+        arguments += names
         removed, left, *lost = await TRIM(self._redis, arguments)
         return Trim(removed, left, {name: by for name, by in zip(names, lost, strict=True) if by})
 

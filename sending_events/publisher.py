@@ -11,10 +11,11 @@ Theory of operation
 4. A destination that fails is left alone by all processes for a growing pause; the others do not notice. What it has
    not taken for `max_age_seconds` becomes a dead letter.
 5. A part that is refused for good is halved until the refused entry is alone; that one becomes a dead letter and the
-   rest is taken, in order. An entry that cannot be rendered becomes a dead letter at once.
+   rest is taken, in order. So does one that a destination fails over in a way that nobody thought of, five times. An
+   entry that cannot be rendered becomes a dead letter at once.
 6. `trim` removes what all destinations have behind them, but for what is kept for a replay, and the oldest entries
-   beyond `max_backlog`: a dead destination loses events, counted, before the server fills up. A destination that is no
-   longer configured holds nothing back; configured again, it goes on where it was or at the oldest entry kept.
+   beyond `max_backlog` or `max_backlog_bytes`: a dead destination loses events, counted, before the server fills up. While
+   the server is above its mark nothing is kept for a replay. A destination that is no longer configured holds nothing back; configured again, it goes on where it was or at the oldest entry kept.
 7. A replay sets a cursor back (replay.py): 3 goes on from there, with the same event ids.
 Invariant: every entry is in the stream, or behind every configured cursor, or counted as lost; an entry behind a
 cursor was not wanted, was taken at least once, or is counted as refused or as too old.
@@ -28,8 +29,9 @@ from structlog.typing import FilteringBoundLogger
 
 from config.failpoints import Failpoints
 from config.logs import get_log
+from config.settings import MIB
 from sending_events.loading import Loader
-from sending_events.progress import Kept, Progress
+from sending_events.progress import Kept, Most, Progress
 from sending_events.registry import Registry
 from sending_events.round import Limits, Round
 from sending_events.skimming import Skimmer
@@ -48,6 +50,7 @@ class Publisher:
         *,
         lock_seconds: float = 10.0,
         max_backlog: int = 1_000_000,
+        max_backlog_bytes: int = 512 * MIB,
         kept: Kept = Kept(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.monotonic,
         log: FilteringBoundLogger | None = None,
@@ -56,6 +59,8 @@ class Publisher:
         self._failpoints = failpoints
         self._limits = limits
         self._max_backlog = max_backlog
+        self._max_backlog_bytes = max_backlog_bytes
+        self._spool = spool
         self._kept = kept
         self._clock = clock
         self._log = log or get_log()
@@ -118,13 +123,16 @@ class Publisher:
         return await self._progress.backlogs(self.names)
 
     async def trim(self) -> int:
-        """Removes what nobody needs any more, and the oldest beyond `max_backlog`; how many were removed."""
+        """Removes what nobody needs any more, and the oldest beyond the limits; how many were removed."""
         await self._registry.refresh(self._progress, is_urgent=True)
         removed = 0
+        kept = Kept() if self._spool.is_full else self._kept
+        most = Most(self._max_backlog, await self._progress.most_bytes(self._max_backlog_bytes))
         while True:
-            step = await self._progress.trim(self.names, self._max_backlog, self._kept)
+            step = await self._progress.trim(self.names, most, kept)
             removed += step.removed
             for name, lost in step.lost.items():
-                self._log.error("events.lost", destination=name, events=lost, max_backlog=self._max_backlog)
+                limits = {"max_backlog": most.events, "max_backlog_bytes": most.size_bytes}
+                self._log.error("events.lost", destination=name, events=lost, **limits)
             if step.left <= 0 or step.removed == 0:
                 return removed

@@ -103,6 +103,8 @@ class EventRecord:
         try:
             values = orjson.loads(raw)
             recipients, get = values.get("r"), values.get
+            if not isinstance(values["k"], str) or not isinstance(get("set", ""), str):
+                raise TypeError("members of a wrong type")
             return cls(  # by position: as fast again, for every event
                 values["k"],
                 checked_id(values["id"]),

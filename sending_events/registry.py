@@ -4,7 +4,7 @@ The settings' own (`[events] destinations`: file, log) get every event of every 
 destination of a set gets the events of the set's messages whose type it asks for. Its cursor, figures and dead letters
 go by `<set>:<destination>`. One that this process sees for the first time and that has no cursor begins after the
 newest event. A destination that changed is opened anew and goes on where it was; one that was disabled or removed is
-not told of any more.
+not told of any more. When a look fails in a way that nobody thought of, those of the last good look go on.
 """
 
 import time
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from config.errors import TryLater
+from config.logs import get_log
 from sending_events.configuration_sets.records import ConfigurationSet, EventDestination, cursor_name
 from sending_events.destinations.destination import Destination
 from sending_events.operator_acts import OperatorAct
@@ -102,6 +104,7 @@ class Registry:
         self._of_sets: dict[str, Subscription] = {}
         self._version: str | None = None
         self._looked_at = -LOOK_SECONDS
+        self._trouble = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,20 +120,38 @@ class Registry:
         return set_told(record, self._default_set)
 
     async def refresh(self, progress: Progress, *, is_urgent: bool = False) -> None:
-        """Looks for changes, unless that was done within a second and is not urgent. Raises TryLater."""
+        """Looks for changes, unless that was done within a second and is not urgent.
+
+        Raises TryLater, and for an urgent one whatever keeps it from a first good look.
+        """
         if self._sets is None or self._open_target is None:
             return
         now = self._clock()
         if not is_urgent and now - self._looked_at < LOOK_SECONDS:
             return
-        version = await self._sets.version()  # before the sets themselves: what changes meanwhile has another
-        if version != self._version:
-            sets = await self._sets.all()
-            found = self._found(sets, self._open_target)
-            await progress.forget(_disabled_in_the_file(sets))
-            await progress.start(sorted(found.keys() - self._of_sets.keys()))
-            self._of_sets, self._version = found, version
+        try:
+            await self._look(self._sets, self._open_target, progress)
+        except TryLater:
+            raise
+        except Exception as error:
+            if is_urgent and self._version is None:
+                raise  # who removes events must know whose they are
+            if self._trouble != repr(error):
+                get_log().error("events.sets_unreadable", error=type(error).__name__, exc_info=error)
+            self._trouble = repr(error)
+        else:
+            self._trouble = ""
         self._looked_at = now
+
+    async def _look(self, sets: Sets, open_target: OpenTarget, progress: Progress) -> None:
+        version = await sets.version()  # before the sets themselves: what changes meanwhile has another
+        if version == self._version:
+            return
+        all_sets = await sets.all()
+        found = self._found(all_sets, open_target)
+        await progress.forget(_disabled_in_the_file(all_sets))
+        await progress.start(sorted(found.keys() - self._of_sets.keys()))
+        self._of_sets, self._version = found, version
 
     def _found(self, sets: Iterable[ConfigurationSet], open_target: OpenTarget) -> dict[str, Subscription]:
         found = {}

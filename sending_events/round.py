@@ -3,6 +3,9 @@
 Entries that the destination does not want, and those in the gap of a replay, cost no message and no line: the part
 before them carries the cursor past them. An entry that can have no line, or that a failing destination has not taken
 for `max_age_seconds`, becomes a dead letter in its place, so that the order of the rest stays.
+
+One odd event blocks nobody: an error that no destination should raise is answered as a refusal is, by halving the part;
+the event that is then alone is tried ODD_TRIES times, with the pauses of any failure, and becomes a dead letter.
 """
 
 import asyncio
@@ -24,6 +27,8 @@ from sending_events.rendering import Known
 
 # Messages in memory at once: one with 500 recipients takes 60 kB as objects, one with 10,000 a megabyte.
 GROUP = 50
+# Tries of an event that a destination fails over in a way that nobody thought of; so it may also be a passing trouble.
+ODD_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,10 @@ class Part:
             Part(self.after, cut.place, cut.entry.id, first),
             Part(cut.place, self.until, self.to, second),
         )
+
+
+class _Odd(Exception):  # noqa: N818 - says about the error that it has as its cause that it is a bug
+    """The destination failed over a part in a way that nobody thought of."""
 
 
 class _RoundOver(Exception):  # noqa: N818 - no error: the turn was lost, or the destination is left alone for a while
@@ -173,11 +182,12 @@ class Round:
                 continue
             try:
                 await self._take(part)
-            except Refused as error:
+            except (Refused, _Odd) as error:
                 if len(part.items) > 1:
                     waiting += reversed(part.halves())
                 else:
-                    part.items = [Item(part.items[0].entry, part.until, counter=REFUSED, reason=error.reason)]
+                    reason = error.reason if isinstance(error, Refused) else await self._given_up(error)
+                    part.items = [Item(part.items[0].entry, part.until, counter=REFUSED, reason=reason)]
                     await self._pass(part)
             else:
                 self.failpoints.reached("publisher.after_write")
@@ -190,13 +200,23 @@ class Round:
                 await self.subscription.destination.take([item.line for item in part.items])
         except Refused:
             raise
-        except Exception as error:
+        except (TryLater, TimeoutError) as error:
             await self._remember(error)
-            if isinstance(error, TryLater | TimeoutError):
-                raise _RoundOver from error
-            raise  # a bug: for the edge of the process, but no reason to offer the part without a pause
+            raise _RoundOver from error
+        except Exception as error:
+            raise _Odd from error
 
-    async def _remember(self, error: Exception) -> None:
+    async def _given_up(self, odd: _Odd) -> str:
+        """Why the only event of a part is a dead letter now. Raises _RoundOver when it is to be tried once more."""
+        error = odd.__cause__
+        assert isinstance(error, Exception)
+        words = f"{type(error).__name__}: {error}"
+        if self.turn.odd_failures + 1 < ODD_TRIES:
+            await self._remember(error, is_odd=True)
+            raise _RoundOver from error
+        return f"the destination fails over it, {ODD_TRIES} times: {words}"
+
+    async def _remember(self, error: Exception, *, is_odd: bool = False) -> None:
         failures = self.turn.failures + 1
         pause = pause_ms(failures, error.after_seconds if isinstance(error, TryLater) else None)
         reason = error.reason if isinstance(error, TryLater) else f"{type(error).__name__}: {error}"
@@ -207,8 +227,9 @@ class Round:
             detail=error.detail if isinstance(error, TryLater) else "",
             failures=failures,
             next_try_in_seconds=pause / 1000,
+            **({"exc_info": error} if is_odd else {}),
         )
-        await self.progress.fail(self.turn, pause, reason)
+        await self.progress.fail(self.turn, pause, reason, is_odd=is_odd)
 
     async def _pass(self, part: Part) -> None:
         """Moves the cursor behind the part; items with a counter become dead letters. Raises _RoundOver."""

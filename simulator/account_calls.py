@@ -184,4 +184,5 @@ ACTIONS: Mapping[str, tuple[str, Callable[[QueryCall], str]]] = {
     "GetSubscriptionAttributes": (sns.NAMESPACE, sns.get_subscription_attributes),
     "SetSubscriptionAttributes": (sns.NAMESPACE, sns.set_subscription_attributes),
     "Publish": (sns.NAMESPACE, sns.publish),
+    "PublishBatch": (sns.NAMESPACE, sns.publish_batch),
 }

@@ -15,6 +15,9 @@ _TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _TOPIC_ATTRIBUTES = frozenset({"Policy", "DisplayName", "DeliveryPolicy", "KmsMasterKeyId", "SignatureVersion"})
 _SUBSCRIPTION_ATTRIBUTES = frozenset({"RawMessageDelivery"})
 _MAX_TOPICS = 1000
+_MAX_BATCH, _MAX_BATCH_BYTES = 10, 256 * 1024
+_ENTRY = re.compile(r"PublishBatchRequestEntries\.member\.([0-9]{1,4})(?=\.)")
+_ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 def create_topic(call: QueryCall) -> str:
@@ -150,6 +153,37 @@ def publish(call: QueryCall) -> str:
     topic, text = _topic(call), call.text("Message")
     message_id = call.simulated.routes.publish(topic, lambda: text, call.text("Subject") or None)
     return f"<MessageId>{message_id}</MessageId>"
+
+
+def publish_batch(call: QueryCall) -> str:
+    """Up to ten texts to all subscribers, in their order."""
+    topic, entries_of = _topic(call), _entries(call)
+    if not entries_of:
+        raise Refused("EmptyBatchRequest", "The batch request doesn't contain any entries.")
+    if len(entries_of) > _MAX_BATCH:
+        raise Refused("TooManyEntriesInBatchRequest", "The batch request contains more entries than permissible.")
+    ids = [call.text(f"{entry}.Id") for entry in entries_of]
+    if len(set(ids)) < len(ids):
+        raise Refused("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id.")
+    if not all(map(_ENTRY_ID.fullmatch, ids)):
+        raise Refused("InvalidBatchEntryId", "The Id of a batch entry in the batch request doesn't abide by the rules.")
+    texts = [call.text(f"{entry}.Message") for entry in entries_of]
+    if sum(len(text.encode()) for text in texts) > _MAX_BATCH_BYTES:
+        raise Refused("BatchRequestTooLong", "The length of all the batch messages put together is over the limit.")
+    if not all(texts):
+        raise Refused(INVALID_PARAMETER, "Invalid parameter: Empty message")
+    published = [
+        call.simulated.routes.publish(topic, lambda text=text: text, call.text(f"{entry}.Subject") or None)
+        for entry, text in zip(entries_of, texts, strict=True)
+    ]
+    told = (texts_of({"Id": own, "MessageId": one}) for own, one in zip(ids, published, strict=True))
+    return members("Successful", told) + members("Failed", [])
+
+
+def _entries(call: QueryCall) -> list[str]:
+    """Beginnings of the names of a batch's fields, in the order of its members."""
+    found = {match[0]: int(match[1]) for name in call.fields if (match := _ENTRY.match(name))}
+    return sorted(found, key=found.__getitem__)
 
 
 def _topic(call: QueryCall) -> Topic:

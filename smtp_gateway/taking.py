@@ -117,7 +117,7 @@ def _message(session: "SmtpSession", message_id: str, content: bytes, *, below: 
         event=accepted.encode(),
         is_auto_submitted=facts.is_auto_submitted,
         parameters=parameters,
-        once=once_of(user.name if user else sender, key, recipients),
+        once=once_of(("user", user.name) if user else ("from", sender), key, recipients),
         once_seconds=KEY_SECONDS if key else 0,
     )
 

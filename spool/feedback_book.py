@@ -1,8 +1,9 @@
 """What SES's events say about messages, written down once: states of recipients, records for the stream, figures.
 
 Theory of operation (the scripts are in lua/feedback_find.lua and lua/feedback_apply.lua)
-1. An event is known again by a mark, 63 bits of a hash of what makes it itself, in a set of its day and hash: small
-   sets of integers cost 8 bytes an event. A mark is kept for three days at least after it was set.
+1. An event is known again by a mark, 63 bits of a hash of what makes it itself, in one of the 4,096 sets of its day:
+   sets of up to 512 integers, up to two million events a day, cost some ten bytes an event and 100 a set. A mark is
+   kept for three days at least after it was set.
 2. One script sets the mark, moves the letters of the recipients, counts, and adds the record to the event stream. What
    it was told before changes nothing.
 3. What follows outside that script (suppression, reputation, a bounce) is announced with the mark and struck off when
@@ -57,7 +58,7 @@ def mark_of(at_ms: int, *parts: str) -> Mark:
     text = orjson.dumps([part.encode("utf-8", "backslashreplace").decode() for part in parts])
     digest = hashlib.blake2b(text, digest_size=10).digest()
     day = max(0, at_ms // _DAY_MS)
-    return Mark(f"{day}:{digest[:2].hex()}", int.from_bytes(digest[2:], "big") >> 1)
+    return Mark(f"{day}:{digest.hex()[:3]}", int.from_bytes(digest[2:], "big") >> 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ feedback` (worker/feedback/inbox_reader.py).
 
 Guarantees: an event that was kept is taken again and again until it is removed; the same event put twice waits once.
 A crash between taking and removing shows it again after a while. It is bounded, and a full server refuses new ones:
-whoever puts has then to leave the event where it came from.
+whoever puts has then to leave the event where it came from. Events about unknown sends, mostly mail of others who use
+the account, have a smaller bound of their own: beyond it the oldest are given up as foreign.
 """
 
 import hashlib
@@ -21,13 +22,17 @@ from spool.group_commit import GroupCommit
 
 #: Events that wait at most.
 MOST_EVENTS = 20_000
+#: Of them, those about sends that are not known: the rest is for ours, whatever others mail.
+MOST_UNKNOWN = 5_000
 #: Taken and not removed, an event is shown again after this time.
 SHOWN_AGAIN_SECONDS = 30.0
 
 INBOX = KEY_PREFIX + "inbox"
+_OWN = KEY_PREFIX + "inbox-own"
 
-_KEEP = scripts.Script("feedback_keep", before=("prelude",))
-_INBOX = scripts.Script("feedback_inbox", before=("prelude",))
+_BEFORE = ("prelude", "inbox")
+_KEEP = scripts.Script("feedback_keep", before=_BEFORE)
+_INBOX = scripts.Script("feedback_inbox", before=_BEFORE)
 
 
 class NoRoom(scripts.StoreFull):
@@ -50,29 +55,33 @@ class _Kept:
     id: str
     event: bytes
     after_ms: int
+    is_unknown: bool
 
 
 class FeedbackInbox:
     """All access to it. One object a process."""
 
-    def __init__(self, redis: aioredis.Redis, *, most_events: int = MOST_EVENTS) -> None:
+    def __init__(
+        self, redis: aioredis.Redis, *, most_events: int = MOST_EVENTS, most_unknown: int = MOST_UNKNOWN
+    ) -> None:
         self._redis = redis
         self._most_events = most_events
+        self._most_unknown = most_unknown
         self._keeps = GroupCommit(self._keep_group, size_of=lambda one: len(one.event))
 
-    async def keep(self, event: bytes, *, after_seconds: float = 0) -> None:
-        """Returns when the event is safe; it is looked at after this time.
+    async def keep(self, event: bytes, *, after_seconds: float = 0, is_unknown: bool = False) -> None:
+        """Returns when the event is safe; it is looked at after this time. `is_unknown`: nobody knows its send.
 
         Raises StoreUnavailable (perhaps kept: repeat), StoreFull or NoRoom (not kept).
         """
         digest = hashlib.blake2b(event, digest_size=12).hexdigest()
-        if not await self._keeps.add(_Kept(digest, event, int(after_seconds * 1000))):
+        if not await self._keeps.add(_Kept(digest, event, int(after_seconds * 1000), is_unknown)):
             raise NoRoom("too many events of SES wait to be applied")
 
     async def _keep_group(self, group: Sequence[_Kept]) -> list[bool]:
-        arguments: list[scripts.Argument] = [self._most_events]
+        arguments: list[scripts.Argument] = [self._most_events, self._most_unknown]
         for one in group:
-            arguments += [one.id, one.event, one.after_ms]
+            arguments += [one.id, one.event, one.after_ms, int(one.is_unknown)]
         return [bool(kept) for kept in await _KEEP(self._redis, arguments)]
 
     async def take(self, limit: int) -> list[Waiting]:
@@ -84,6 +93,16 @@ class FeedbackInbox:
         """They are looked at again after this time."""
         if ids:
             await _INBOX(self._redis, ["later", int(seconds * 1000), *ids])
+
+    async def park_unknown(self, ids: Sequence[str], seconds: float) -> None:
+        """They are about sends that nobody knows, and are looked at again after this time."""
+        if ids:
+            await _INBOX(self._redis, ["unknown", int(seconds * 1000), self._most_unknown, *ids])
+
+    async def oldest_at_ms(self) -> int | None:
+        """Since when the oldest has been here that is not applied and may be ours, hidden ones too; None = no such."""
+        oldest = await scripts.answer_of(self._redis.zrange(_OWN, 0, 0, withscores=True))
+        return int(oldest[0][1]) if oldest else None
 
     async def remove(self, ids: Sequence[str]) -> None:
         """They are applied, or never will be."""

@@ -15,21 +15,26 @@ Not compared: sender and content. The same key for other recipients is another m
 
 import hashlib
 from collections.abc import Iterable
+from typing import Literal
 
 #: So long a message is known by the header X-Sluice-Idempotency-Key.
 KEY_SECONDS = 86_400
-#: So long by `amz-sdk-invocation-id`, which an SDK keeps over the tries of one call.
-INVOCATION_SECONDS = 3_600
+#: So long by `amz-sdk-invocation-id`, which an SDK keeps over the tries of one call (boto3: three of a minute).
+INVOCATION_SECONDS = 600
+
+#: SMTP user, access key of the API, envelope sender of mail that has neither.
+CallerKind = Literal["user", "key", "from"]
 
 
-def once_of(caller: str, key: str, recipients: Iterable[str]) -> str:
+def once_of(caller: tuple[CallerKind, str], key: str, recipients: Iterable[str]) -> str:
     """The mark of a message; "" without a key.
 
-    `caller`: whose keys they are (SMTP user, name of the access key, else the envelope sender).
+    `caller`: whose keys they are (SMTP user, name of the access key, else the envelope sender). An SMTP user and an
+    access key of one name are two callers: two programs, whose keys may be the same by chance.
     """
     if not key:
         return ""
-    told = [caller, key, *sorted({_identity(address) for address in recipients})]
+    told = [":".join(caller), key, *sorted({_identity(address) for address in recipients})]
     text = "".join(f"{len(one)}:{one}" for one in told)
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 

@@ -41,9 +41,13 @@ async def pause(redis: aioredis.Redis, pauses: Sequence[Pause], event: bytes) ->
     """Begins pauses, or gives those of the same scope another end."""
     arguments: list[scripts.Argument] = ["pauses", "set", event]
     for one in pauses:
-        row = {"until": one.until_ms, "since": one.since_ms, "why": one.why, "by": one.by}
-        arguments += [one.scope, orjson.dumps(row)]
+        arguments += [one.scope, pause_row(one)]
     await scripts.PAUSES(redis, arguments)
+
+
+def pause_row(pause: Pause) -> bytes:
+    """A pause as its hash keeps it."""
+    return orjson.dumps({"until": pause.until_ms, "since": pause.since_ms, "why": pause.why, "by": pause.by})
 
 
 async def resume(redis: aioredis.Redis, scopes: Sequence[str], event: bytes) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ Theory of operation (the scripts are in lua/reputation*.lua)
 2. After each note the rates are judged (judged, pure). Few recipients, bounces or complaints say nothing.
 3. A pause is that of an operator: the scope user:<sender>, with the figures as its reason. A pause that an operator
    began is left as it is.
-4. The pause goes before the mark that there is one. A crash between the two makes the next note find the pause and mark
-   it. A mark without a pause means that somebody has resumed the sender: its figures begin anew, with what happens from
-   then on.
+4. The pause, its event and the mark that there is one are one script: of many notes side by side one pauses. A mark
+   without a pause means that somebody has resumed the sender: its figures begin anew, with what happens from then on,
+   and what was judged of the former ones changes nothing any more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -134,15 +134,14 @@ class Reputation:
         if paused_since_ms:
             level = "paused"
         standing = Standing(name.decode(), level, figures, why, now_ms, now_ms + window_ms)
-        await self._act(standing, paused_since_ms)
+        await self._act(standing)
         return standing
 
-    async def _act(self, standing: Standing, paused_since_ms: int) -> None:
-        if standing.level == "paused" and not paused_since_ms:
-            await self._pause(standing)
-            paused_since_ms = standing.at_ms
+    async def _act(self, standing: Standing) -> None:
         encoded = orjson.dumps(asdict(standing)) if standing.level != "well" else b""
-        is_other = bool(await _MARK(self.redis, [standing.sender, encoded, paused_since_ms]))
+        pause = self._pause_of(standing) if standing.level == "paused" else None
+        told = [operator.pause_row(pause), self._act_of(pause)] if pause else []
+        is_other = bool(await _MARK(self.redis, [standing.sender, encoded, standing.at_ms, *told]))
         if not is_other:
             return
         figures = asdict(standing.figures)
@@ -154,14 +153,9 @@ class Reputation:
             case "well":
                 get_log().info("reputation.well", sender=shown(standing.sender), **figures)
 
-    async def _pause(self, standing: Standing) -> None:
-        scope = f"user:{standing.sender}"
-        now_ms, known = await operator.read_pauses(self.redis)
-        if any(one.scope == scope for one in known):
-            return
-        until_ms = now_ms + int(self._settings.pause_seconds * 1000) if self._settings.pause_seconds else 0
-        pause = Pause(scope, until_ms, now_ms, standing.why, PAUSED_BY)
-        await operator.pause(self.redis, [pause], self._act_of(pause))
+    def _pause_of(self, standing: Standing) -> Pause:
+        until_ms = standing.at_ms + int(self._settings.pause_seconds * 1000) if self._settings.pause_seconds else 0
+        return Pause(f"user:{standing.sender}", until_ms, standing.at_ms, standing.why, PAUSED_BY)
 
 
 def read_standings(rows: Mapping[bytes, bytes], pauses: Sequence[Pause], now_ms: int) -> tuple[Standing, ...]:

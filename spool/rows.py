@@ -77,12 +77,12 @@ def settlement_row(
             **({"wait": int(one.queued)} if one.queued is not None else {}),
             **({"take": take_row(take)} if take else {}),
             "keep": keep_ms,
-            "keep_head": keep_head_ms,
             "nudge": nudge_ms,
         }
     )
     mark = hashlib.blake2b(row, digest_size=6).hexdigest()
-    return b'{"q":"' + mark.encode() + b'",' + row[1:]
+    # Outside the mark: it may change before a repeat, which must be known as one all the same.
+    return b'{"q":"' + mark.encode() + b'","keep_head":' + str(keep_head_ms).encode() + b"," + row[1:]
 
 
 def _fact_row(fact: RouteFact) -> dict[str, Any]:

@@ -100,6 +100,9 @@ class Spool(RouteStore):
         self._inline_content_bytes = inline_content_bytes
         self._keep_ms = int(keep_finished_seconds * 1000)
         self._keep_head_ms = int(keep_headers_seconds * 1000)
+        #: Whether the server is above its mark (safety.py), as this process knows it: then headers of finished messages
+        #: are not kept, so that every message that is finished makes room.
+        self.is_full = False
         self._accepts = GroupCommit(self._accept_group, size_of=lambda commit: commit.size_bytes, drops_cancelled=True)
         self._settles = GroupCommit(self._settle_group)
 
@@ -185,9 +188,13 @@ class Spool(RouteStore):
 
     async def _settled(self, settlement: Settlement, take: Take | None) -> Granted | Denied | Lost:
         row = settlement_row(
-            settlement, keep_ms=self._keep_ms, nudge_ms=NUDGE_MS, keep_head_ms=self._keep_head_ms, take=take
+            settlement, keep_ms=self._keep_ms, nudge_ms=NUDGE_MS, keep_head_ms=self._headers_ms, take=take
         )
         return await self._settles.add(_Write(row, tuple(spawned.content for spawned in settlement.spawned)))
+
+    @property
+    def _headers_ms(self) -> int:
+        return 0 if self.is_full else self._keep_head_ms
 
     async def _settle_group(self, group: Sequence[_Write]) -> list[Granted | Denied | Lost]:
         contents = [content for write in group for content in write.contents]
@@ -280,7 +287,7 @@ class Spool(RouteStore):
         accepted = sum(attempt.outcome == "accepted" for attempt in message.attempts)
         before, after, counters = "".join(message.states), "".join(states), orjson.dumps(dict(counts))
         assert len(before) == len(after)
-        keep = (self._keep_ms, self._keep_head_ms)
+        keep = (self._keep_ms, self._headers_ms)
         arguments: list[scripts.Argument] = [message.message_id, before, accepted, after, reason, *keep]
         is_done = bool(await scripts.DROP(self.redis, [*arguments, counters, *events]))
         if is_done:

@@ -13,6 +13,7 @@ from redis import asyncio as aioredis
 from config.errors import Refused
 from config.failpoints import Failpoints
 from config.redis_clients import redis_client
+from config.settings import MIB
 from sending_events.destinations.destination import Destination
 from sending_events.progress import Kept
 from sending_events.publisher import Publisher
@@ -84,6 +85,7 @@ def publisher_of(
     registry: Registry | None = None,
     lock_seconds: float = 10.0,
     max_backlog: int = 1_000_000,
+    max_backlog_bytes: int = 512 * MIB,
     kept: Kept = Kept(),  # noqa: B008 - frozen
     clock: Callable[[], float] = time.monotonic,
     **limits: Any,
@@ -96,6 +98,7 @@ def publisher_of(
         Limits(**limits),
         lock_seconds=lock_seconds,
         max_backlog=max_backlog,
+        max_backlog_bytes=max_backlog_bytes,
         kept=kept,
         clock=clock,
     )

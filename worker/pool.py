@@ -20,7 +20,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from math import inf
 from time import monotonic
@@ -146,9 +146,10 @@ class LoopPool(TaskPool):
         self.loop_thread.soon(partial(self.executor.shutdown, wait=False, cancel_futures=True))
         while self._runs and not state.should_terminate:
             wait([run.future for run in list(self._runs)], timeout=0.1)
-        if self.held is not None:
-            rest = Crossing(self.loop_thread, self.last_work)
-            while not state.should_terminate and not rest.has_ended_by(monotonic() + 0.1):
+        # The signal handler of a cold shutdown may interrupt these lines too, and close the loop: then nothing is left.
+        with suppress(RuntimeError):
+            rest = Crossing(self.loop_thread, self.last_work) if self.held is not None else None
+            while rest and not state.should_terminate and not rest.has_ended_by(monotonic() + 0.1):
                 pass
         self.on_terminate()
 

@@ -26,7 +26,7 @@ from sending_events.publisher import Publisher
 from spool.environment import claim_if_it_answers, claim_when_it_answers
 from spool.store import Claimed
 from worker.assembly import open_tools
-from worker.chores import Announcer, Tidier
+from worker.chores import Announcer, MemoryWatcher, Tidier
 from worker.drain import Intake
 from worker.failover import Failover
 from worker.function_waker import FunctionWaker
@@ -177,6 +177,7 @@ class WorkerProcess:
             self._heartbeat.run,
             self._announcer.run,
             tools.rules.run,
+            MemoryWatcher(tools).run,
             Tidier(tools, self._publisher, self._heartbeat).run,
             *self._sync_of_suppression(),
             lambda: tools.tally.run(tools.spool.redis),

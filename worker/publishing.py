@@ -2,7 +2,8 @@
 
 A round may wait for its destination for half a minute. So a `publish` task begins it and waits a moment only: however
 many destinations hang, no thread of Celery's is held, and mail and other destinations go on. What is under way is
-bounded in number; what finds no place is announced again.
+bounded in number; what finds no place is announced again. The settings' own destinations (file, log) always have a place:
+sets, and destinations that hang, can be made by whoever has a key of the API.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from config.errors import TryLater
 from config.failpoints import Failpoints
 from config.settings import Settings
+from sending_events.configuration_sets.records import is_of_a_set
 from sending_events.configuration_sets.store import ConfigurationSets
 from sending_events.destinations import open_destinations
 from sending_events.destinations.opening import make_context, open_target
@@ -24,7 +26,7 @@ from sending_events.registry import Registry
 from sending_events.round import Limits
 from spool.store import Spool
 
-#: Rounds under way in one process; each holds a part of events, a megabyte or four.
+#: Rounds of sets' destinations under way in one process; each holds a part of events, a megabyte or four.
 MAX_ROUNDS = 64
 # So long a task stays, so that Flower shows what most rounds took.
 _TASK_SECONDS = 0.5
@@ -49,6 +51,7 @@ def open_publisher(settings: Settings, spool: Spool, failpoints: Failpoints, sta
         failpoints,
         Limits(max_age_seconds=events.max_age_seconds),
         max_backlog=events.max_backlog,
+        max_backlog_bytes=events.max_backlog_bytes,
         kept=Kept(events.replay_seconds, events.replay_events),
     )
 
@@ -74,7 +77,9 @@ class Rounds:
 
     async def begin(self, name: str) -> None:
         """Begins a round of the destination unless one is under way, and waits for it a moment."""
-        if name in self._under_way or len(self._under_way) >= self._most:
+        if name in self._under_way:
+            return
+        if is_of_a_set(name) and sum(map(is_of_a_set, self._under_way)) >= self._most:
             return
         one = asyncio.create_task(self._run(name))
         self._under_way[name] = one

@@ -7,6 +7,8 @@ from spool.figures import Figures
 from spool.records import Message
 
 _S = FeedbackState
+# Longer than a queue needs to prove anything after a start.
+_SILENT_SECONDS = 300.0
 WORDS: dict[FeedbackState, str] = {
     _S.NONE: "",
     _S.DELAYED: "delivery is delayed",
@@ -27,6 +29,16 @@ def told_later(message: Message, index: int) -> FeedbackState:
 def feedback_words(message: Message, index: int) -> str:
     """The same in words; "" = nothing yet."""
     return WORDS[told_later(message, index)]
+
+
+def feedback_notes(figures: Figures, *, is_configured: bool) -> tuple[str, ...]:
+    """That nobody comes to the end of SES's events, whether or not mail waits for them; nothing without a source."""
+    seen_at_ms = figures.feedback_seen_at_ms
+    silent_seconds = (figures.taken_at_ms - seen_at_ms) / 1000
+    if not is_configured or silent_seconds <= _SILENT_SECONDS:
+        return ()
+    since = f"were not read to their end for {silent_seconds:,.0f} s" if seen_at_ms else "were never read to their end"
+    return (f"SES's events {since}: is mailsluice feedback running? Its log says why at feedback.away.",)
 
 
 def feedback_figures(figures: Figures) -> dict[str, Any]:

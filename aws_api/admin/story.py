@@ -12,8 +12,8 @@ The JSON is stable; new fields may be added:
   feedback (what SES told later: none | delayed | answered (a transient bounce or an automatic answer) | delivered |
   transient | refused | bounced | complained), ses_message_id, reason, redirected_to (who got it instead; or ""),
   envelope_address (as accepted; "" = added by a rule or a function), is_added, action (DROP | BOUNCE | MOVE_TO_JUNK |
-  DEFAULT | BYPASS_SPAM_CHECK, or "" before that is decided), rule, because, waits_for_function (or "")}] in the order of
-  the envelope, those added after it,
+  DEFAULT | BYPASS_SPAM_CHECK, or "" before that is decided), rule, because, waits_for_function (or "")}] in the order
+  of the envelope, those added after it,
   batches [{number, recipients [address], outcome (or null), ses_message_id, started_at, ended_at (or null), code,
   reason, redirected_to, worker}], bounce_told [address],
   rules_version ("" = not judged), rules [{rule, actions, recipients [address], because, text (of a bounce; only of

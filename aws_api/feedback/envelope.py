@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from config.errors import Refused
+from config.errors import Refused, TryLater
 
 Kind = Literal["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"]
 
@@ -44,6 +44,10 @@ class Forged(Refused):
     """It says that it is one, and is not to be believed."""
 
 
+class OutOfTime(TryLater):
+    """SNS signed it, and by this machine's clock not now: one of the clocks is wrong, or it is an old one again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """One message. What it says is believed after its signature was verified."""
@@ -62,13 +66,13 @@ class Envelope:
     signed: bytes = field(repr=False)
 
 
-def envelope_of(body: bytes) -> Envelope:
+def envelope_of(body: bytes | bytearray) -> Envelope:
     """The message of a body. Raises NotAnEnvelope."""
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotAnEnvelope("The body is no JSON.") from error
-    if not isinstance(values, dict) or values.get("Type") not in SIGNED_FIELDS:
+    if not isinstance(values, dict) or not _is_kind(values.get("Type")):
         raise NotAnEnvelope("The body is no message of SNS.")
     kind: Kind = values["Type"]
     needed = {*SIGNED_FIELDS[kind], "SignatureVersion", "Signature", "SigningCertURL"} - {_OPTIONAL}
@@ -90,6 +94,10 @@ def envelope_of(body: bytes) -> Envelope:
     )
 
 
+def _is_kind(value: object) -> bool:
+    return isinstance(value, str) and value in SIGNED_FIELDS
+
+
 def string_to_sign(kind: Kind, values: Mapping[str, Any]) -> bytes:
     """Names and values, each with a line end."""
     names = (name for name in SIGNED_FIELDS[kind] if name != _OPTIONAL or isinstance(values.get(name), str))
@@ -104,7 +112,7 @@ def _instant(text: str) -> datetime:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def check_claims(envelope: Envelope, topics: tuple[str, ...], now: datetime) -> None:
+def check_claims(envelope: Envelope, topics: tuple[str, ...]) -> None:
     """What can be said without its signature. Raises Forged."""
     if envelope.topic not in topics:
         raise Forged("The topic is not among those that are listened to ([feedback] topics).")
@@ -115,9 +123,15 @@ def check_claims(envelope: Envelope, topics: tuple[str, ...], now: datetime) -> 
         subscribe = _SUBSCRIBE.fullmatch(envelope.subscribe_url)
         if subscribe is None or subscribe[1] != _region_of(envelope.topic):
             raise Forged("The subscription's URL is not of SNS in the topic's region.")
+
+
+def check_age(envelope: Envelope, now: datetime) -> None:
+    """For one whose signature is right: refused, it would be lost by a clock that is wrong. Raises OutOfTime."""
     age_seconds = (now - envelope.sent_at).total_seconds()
-    if not -AHEAD_SECONDS <= age_seconds <= OLDEST_SECONDS:
-        raise Forged("The message is too old, or from the future.")
+    if age_seconds < -AHEAD_SECONDS:
+        raise OutOfTime("SNS's message is from the future: look at the clock of this machine")
+    if age_seconds > OLDEST_SECONDS:
+        raise OutOfTime("SNS's message is too old: look at the clock of this machine")
 
 
 def _region_of(topic: str) -> str:

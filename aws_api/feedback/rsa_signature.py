@@ -8,11 +8,12 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Literal
 
-from config.errors import Refused
+from config.errors import Refused, TryLater
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey as PublicKey
 
+_NO_RSA = "this machine cannot verify RSA with SHA-256: look at its OpenSSL"
 _SMALLEST_BITS, _LARGEST_BITS = 2048, 8192
 
 
@@ -20,9 +21,13 @@ class NoKey(Refused):
     """The certificate has no RSA key that could be used."""
 
 
+class NoAlgorithm(TryLater):
+    """The OpenSSL of this machine does not have what the signature was made with."""
+
+
 def is_right(key: "PublicKey", version: Literal["1", "2"], signed: bytes, signature: str) -> bool:
-    """Whether the key's owner signed these bytes. `signature` in base64."""
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see above
+    """Whether the key's owner signed these bytes. `signature` in base64. Raises NoAlgorithm."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - see above
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - likewise
     from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415 - likewise
 
@@ -31,6 +36,9 @@ def is_right(key: "PublicKey", version: Literal["1", "2"], signed: bytes, signat
         key.verify(base64.b64decode(signature, validate=True), signed, padding.PKCS1v15(), algorithm)
     except (binascii.Error, ValueError, InvalidSignature):
         return False
+    except UnsupportedAlgorithm as error:  # SHA-1 is switched off on hardened systems
+        reason = "this machine cannot verify SHA-1: set SignatureVersion 2 on the topic" if version == "1" else _NO_RSA
+        raise NoAlgorithm(reason, detail=repr(error)) from error
     return True
 
 

@@ -28,7 +28,8 @@ _QUOTED_LOCAL: Final = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"')
 _CONTROL_OR_SPACE: Final = re.compile(r"[^\x21-\x7e]")
 _ILLEGAL_LOCAL: Final = re.compile(r'[()<>,;:\\"\[\]@]')
 _ILLEGAL_DOMAIN: Final = re.compile(r"[^A-Za-z0-9._-]")
-_QUOTED_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# Possessive, and it may end at the end: no piece is ever read twice.
+_QUOTED_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
 _TWO_ANGLES: Final = re.compile(r"<[^<>]*+>[^<>,;]*+<")
 
 

@@ -14,7 +14,10 @@ from aws_api.ses.refusals import SendRefused
 from config.settings import Settings
 
 _MEDIA_TYPE: Final = re.compile(rb"\s*([^\s/;]+)\s*(.?)", re.DOTALL)
-_BOUNDARY: Final = re.compile(rb"(?i)multipart/.*?;\s*boundary\s*=\s*(?:\"([^\"]+)\"|([^\s;]+))", re.DOTALL)
+# Matched at the begin of the value and cut at its semicolons, so that no piece is ever read twice.
+_BOUNDARY: Final = re.compile(
+    rb"(?i)\s*multipart/[^;]*+(?:;[^;]*+)*?;\s*boundary\s*=\s*(?:\"([^\"]+)\"|([^\s;]+))", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ def read_headers(content: bytes, limits: Limits) -> HeaderSection:
     if len(section.values.get(b"received", ())) > limits.max_received_headers:
         raise SendRefused("Too many Received headers: the message is in a loop.", "rejected")
     _check_content_type(content, section)
+    if b"\0" in content[: section.end]:
+        raise SendRefused("The header section has a NUL character.")
     return section
 
 
@@ -72,6 +77,6 @@ def _check_content_type(content: bytes, section: HeaderSection) -> None:
     found = _MEDIA_TYPE.match(value)
     if found and found[2] != b"/":
         raise SendRefused(f"Expected '/', got {found[2].decode('ascii', 'replace') or 'end of value'}")
-    boundary = _BOUNDARY.search(value)
+    boundary = _BOUNDARY.match(value)
     if boundary and content.find(b"--" + (boundary[1] or boundary[2]), section.end) < 0:
         raise SendRefused("Missing start boundary")

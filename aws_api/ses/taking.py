@@ -101,7 +101,7 @@ def _message(call: Call, tools: Tools, ready: Prepared, key: str, seconds: int) 
         event=accepted.encode(),
         is_auto_submitted=ready.is_auto_submitted,
         parameters=ready.parameters,
-        once=once_of(user or sender, key, recipients),
+        once=once_of(("key", user) if user else ("from", sender), key, recipients),
         once_seconds=seconds,
     )
 

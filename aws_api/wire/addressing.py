@@ -17,6 +17,8 @@ from aws_api.wire.services import Addressed, Service, model_of
 
 FORM: Final = "application/x-www-form-urlencoded"
 _OPERATION_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
+#: Of an operation's name in a form; no escapes stand in one, so that it is as long as it looks.
+_MOST_NAME_BYTES: Final = 200
 
 
 def by_path(services: Iterable[Service], method: str, raw_path: str) -> Addressed | None:
@@ -38,11 +40,11 @@ def by_target(method: str, raw_path: str, target: str) -> str | None:
 
 
 def may_be_form(method: str, raw_path: str, content_type: str) -> bool:
-    """Whether the request may be one of the query protocol."""
-    path, _, query = raw_path.partition("?")
-    if path != "/":
-        return False
-    return (method == "POST" and content_type.lower() == FORM) or (method == "GET" and "Action=" in query)
+    """Whether the request may be one of the query protocol.
+
+    GET is none: clients send POST, and a link that somebody follows must not become mail.
+    """
+    return method == "POST" and raw_path.partition("?")[0] == "/" and content_type.lower() == FORM
 
 
 def by_form(form: bytes) -> str | None:
@@ -50,8 +52,11 @@ def by_form(form: bytes) -> str | None:
     start = 0 if form.startswith(b"Action=") else form.find(b"&Action=") + 1
     if not form.startswith(b"Action=", start):
         return None
-    end = form.find(b"&", start)
-    name = text_of(form[start + len(b"Action=") : end if end >= 0 else None])
+    start += len(b"Action=")
+    end = form.find(b"&", start, start + _MOST_NAME_BYTES + 1)
+    if end < 0 and len(form) - start > _MOST_NAME_BYTES:
+        return None
+    name = text_of(form[start : end if end >= 0 else None])
     return name if _OPERATION_NAME.fullmatch(name) else None
 
 

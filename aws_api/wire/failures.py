@@ -35,6 +35,7 @@ class NotAdmitted(Refused):
 #: Status of the errors that are in no model, because every service has them.
 STATUS_OF_COMMON: Final[dict[str, int]] = {
     "ValidationException": 400,
+    "AccessDeniedException": 403,
     "SerializationException": 400,
     "UnknownOperationException": 404,
     "RequestTimeoutException": 408,

@@ -14,6 +14,9 @@ from urllib.parse import unquote_to_bytes
 #: More than any real call has; a body of ampersands must not become millions of objects.
 MOST_FIELDS: Final = 10_000
 MOST_PARTS_OF_A_NAME: Final = 20
+_MOST_NAME_BYTES: Final = 500
+#: In one large value; no client writes any, and each costs.
+MOST_BROKEN_ESCAPES: Final = 1000
 _LARGE_BYTES: Final = 4096
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -32,6 +35,8 @@ def tree_of(form: bytes) -> Tree:
     tree: Tree = {}
     for pair in form.split(b"&"):
         name, _, value = pair.partition(b"=")
+        if len(name) > _MOST_NAME_BYTES:
+            raise WrongForm("A parameter's name is too long.")
         if name:
             _put(tree, text_of(name).split("."), value)
     return tree
@@ -51,7 +56,7 @@ def _put(tree: Tree, parts: list[str], value: bytes) -> None:
 
 
 def text_of(value: bytes) -> str:
-    """A value as text; bytes that are no UTF-8 become U+FFFD."""
+    """A value as text; bytes that are no UTF-8 become U+FFFD. Raises WrongForm."""
     if b"+" in value:
         value = value.replace(b"+", b" ")
     return _without_escapes(value).decode("utf-8", "replace")
@@ -83,8 +88,11 @@ def from_base64(text: bytes | str) -> bytes:
 def _without_escapes(value: bytes) -> bytes:
     if b"%" not in value:
         return value
-    if len(value) < _LARGE_BYTES or _BROKEN_ESCAPE.search(value):
+    if len(value) < _LARGE_BYTES:
         return unquote_to_bytes(value)
+    value, broken = _BROKEN_ESCAPE.subn(b"%25", value, count=MOST_BROKEN_ESCAPES + 1)
+    if broken > MOST_BROKEN_ESCAPES:
+        raise WrongForm("A value has too many percent signs that escape nothing.")
     return binascii.a2b_qp(value.replace(b"=", b"%3D").replace(b"%", b"="))
 
 

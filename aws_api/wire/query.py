@@ -32,6 +32,7 @@ CODE_OF_CAUSE: Final[dict[Cause, tuple[str, int]]] = {
 #: Errors that every service has → their code and status in this protocol.
 CODE_OF_COMMON: Final[dict[str, tuple[str, int]]] = {
     "ValidationException": ("ValidationError", 400),
+    "AccessDeniedException": ("AccessDenied", 403),
     "SerializationException": ("MalformedInput", 400),
     "UnknownOperationException": ("InvalidAction", 400),
     "RequestTimeoutException": ("RequestTimeout", 408),

@@ -5,6 +5,7 @@ Path and query are percent-decoded before they are checked. An error is its name
 """
 
 import base64
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -28,6 +29,11 @@ CODE_OF_CAUSE: Final[dict[Cause, str]] = {
 }
 
 CONTENT_TYPE: Final = "application/json"
+#: Objects, lists and their values; no call has as many, however large its contents are.
+MOST_VALUES: Final = 20_000
+#: A body that is shorter has not so many that it matters.
+_LARGE_BYTES: Final = 64 * 1024
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def parameters_of(addressed: Addressed, raw_path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -92,6 +98,8 @@ def _scalar(shape: Shape, text: str, path: str) -> Any:
 def _json_object(body: bytes) -> dict[str, Any]:
     if not body:
         return {}
+    if len(body) > _LARGE_BYTES:
+        _check_values(body)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -99,6 +107,14 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WrongKind("the body must be a JSON object")
     return value
+
+
+def _check_values(body: bytes) -> None:
+    """Counted without being parsed: a value that is a few bytes here is a hundred as an object. Raises WrongKind."""
+    # Every text has a quote that is not behind a backslash, also one that is `"\\\\"`.
+    texts = body.count(b'"') - body.count(b'\\"')
+    if texts > 4 * MOST_VALUES or sum(map(_TEXT.sub(b"", body).count, (b"{", b"[", b","))) > MOST_VALUES:
+        raise WrongKind("the body has too many values")
 
 
 def answer_of(operation: OperationModel, output: Mapping[str, Any], _: str) -> bytes:

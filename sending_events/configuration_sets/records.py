@@ -61,3 +61,8 @@ class ConfigurationSet:
 def cursor_name(configuration_set: str, destination: str) -> str:
     """What a destination of a set is called where cursors, figures and dead letters are kept."""
     return f"{configuration_set}:{destination}"
+
+
+def is_of_a_set(name: str) -> bool:
+    """Whether a name is such a one; those of the settings' own destinations (file, log) have no colon."""
+    return ":" in name

@@ -5,7 +5,8 @@ cursor of the destination is set or removed, so that an enabled one is told what
 file's sets cannot be changed here; where the API made one of the same name before the file had it, the file's counts.
 
 Readers see the destinations of each set as they were at one instant, not all sets at the same one: `version` is read
-before `all`, and whoever finds another one later reads again.
+before `all`, and whoever finds another one later reads again. A stored destination that this version cannot read, because
+another one or a hand wrote it, is disabled here and logged: it must not keep the others from their events.
 """
 
 import time
@@ -16,9 +17,10 @@ import orjson
 from redis import asyncio as aioredis
 
 from config.errors import Refused
+from config.logs import get_log
 from config.queues import KEY_PREFIX
 from config.settings import Settings
-from sending_events.configuration_sets.records import ConfigurationSet, EventDestination
+from sending_events.configuration_sets.records import KINDS, ConfigurationSet, EventDestination
 from sending_events.configuration_sets.set_file import MAX_DESTINATIONS, sets_of_file
 from sending_events.configuration_sets.shapes import is_set_name
 from sending_events.progress import EventScript
@@ -107,13 +109,13 @@ class ConfigurationSets:
     async def names(self, after: str, limit: int) -> tuple[str, ...]:
         """The next names behind `after` in the order of their characters, the file's among them; "" = the first."""
         found = await answer_of(self._redis.zrangebylex(_SETS, f"({after}" if after else "-", "+", 0, limit))
-        names = {name.decode() for name in found} | {name for name in self._of_file if name > after}
+        names = {_text(name) for name in found} | {name for name in self._of_file if name > after}
         return tuple(sorted(names)[:limit])
 
     async def all(self) -> tuple[ConfigurationSet, ...]:
         """Every set with its destinations, in the order of their names."""
         sets = dict(self._of_file)
-        names = [name.decode() for name in await answer_of(self._redis.zrange(_SETS, 0, -1))]
+        names = [_text(name) for name in await answer_of(self._redis.zrange(_SETS, 0, -1))]
         for start in range(0, len(names), _READ_AT_ONCE):
             some = names[start : start + _READ_AT_ONCE]
             pipeline = self._redis.pipeline(transaction=False)
@@ -159,7 +161,7 @@ def _set_key(name: str) -> str:
 
 
 def _set_of(name: str, destinations: Mapping[bytes, bytes]) -> ConfigurationSet:
-    return ConfigurationSet(name, tuple(_decoded(key.decode(), destinations[key]) for key in sorted(destinations)))
+    return ConfigurationSet(name, tuple(_read(name, _text(key), destinations[key]) for key in sorted(destinations)))
 
 
 def _encoded(destination: EventDestination) -> bytes:
@@ -172,12 +174,30 @@ def _encoded(destination: EventDestination) -> bytes:
     return orjson.dumps(values)
 
 
+def _read(set_name: str, name: str, raw: bytes) -> EventDestination:
+    try:
+        return _decoded(name, raw)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        # Without its text, which may have a secret in it.
+        get_log().error(
+            "events.destination_unreadable",
+            configuration_set=set_name,
+            destination=name,
+            error=type(error).__name__,
+        )
+        return EventDestination(name, is_enabled=False, event_types=frozenset(), kind="log", target={})
+
+
 def _decoded(name: str, raw: bytes) -> EventDestination:
+    """Raises ValueError, LookupError, TypeError or AttributeError for what `_encoded` did not write."""
     values = orjson.loads(raw)
-    return EventDestination(
-        name=name,
-        is_enabled=values["on"],
-        event_types=frozenset(values["types"]),
-        kind=values["kind"],
-        target=values["target"],
-    )
+    is_enabled, event_types, kind, target = (values[key] for key in ("on", "types", "kind", "target"))
+    if not isinstance(is_enabled, bool) or not isinstance(target, dict) or kind not in KINDS.values():
+        raise ValueError("not a destination of this version")
+    if not isinstance(event_types, list) or not all(isinstance(one, str) for one in event_types):
+        raise ValueError("not a list of event types")
+    return EventDestination(name, is_enabled, frozenset(event_types), kind, target)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")

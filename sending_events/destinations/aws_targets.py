@@ -56,8 +56,9 @@ class AwsTargets:
             answer: Mapping[str, Any] = await getattr(client, operation)(**parameters)
         except BotoErrors as error:
             raise _failed(_NAMES[service], error) from error
-        except ValueError as error:  # an endpoint of the environment that is no URL
-            raise AwsFailed(f"{_NAMES[service]} cannot be called (ValueError)", detail=str(error)) from error
+        except Exception as error:  # botocore lets through what its parsers stumble over, or an endpoint that is no URL
+            name = type(error).__name__
+            raise AwsFailed(f"{_NAMES[service]} cannot be called, or understood ({name})", detail=str(error)) from error
         return answer
 
     async def close(self) -> None:
@@ -76,6 +77,18 @@ class AwsTargets:
 def region_of(arn: str) -> str:
     """The region in an ARN, "" when there is none."""
     return arn.split(":", 4)[3] if arn.count(":") > 3 else ""
+
+
+def results_of(answer: Mapping[str, Any], member: str, expected: int, place: str) -> list[Mapping[str, Any]]:
+    """What a service says of each record of a request.
+
+    Raises TryLater unless it says as much as expected: a 200 of a proxy, or an empty one, says nothing, and nothing is
+    taken then.
+    """
+    results = answer.get(member)
+    if not isinstance(results, list) or len(results) != expected or not all(isinstance(one, dict) for one in results):
+        raise TryLater(f"{place} did not say what became of the events", detail=f"{member} is not a list of {expected}")
+    return results
 
 
 def _failed(name: str, error: Exception) -> AwsFailed:

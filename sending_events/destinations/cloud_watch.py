@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from config.errors import Refused
+from config.errors import Refused, TryLater
 from sending_events.destinations.aws_targets import AwsCalls, AwsFailed
 from sending_events.destinations.parts import requests
 
@@ -66,24 +66,29 @@ class CloudWatchDestination:
 
     async def _put(self, request: Sequence[Mapping[str, Any]]) -> None:
         try:
-            await self._aws.call(
+            answer = await self._aws.call(
                 "cloudwatch", self._region, "put_metric_data", Namespace=self._namespace, MetricData=request
             )
         except AwsFailed as error:
             if error.code in _NEVER:
                 raise Refused("CloudWatch does not take this event", detail=error.detail) from error
             raise
+        if not (answer.get("ResponseMetadata") or {}).get("RequestId"):  # its answer has nothing else
+            raise TryLater("CloudWatch did not say what became of the events")
 
     def _points(self, records: Sequence[bytes]) -> Counter[Point]:
         oldest = datetime.now(UTC) - _OLDEST
         points: Counter[Point] = Counter()
         for record in records:
             event = orjson.loads(record)
-            at = happened_at(event)
+            try:
+                at, dimensions = happened_at(event), dimensions_of(event, self._dimensions)
+            except (LookupError, TypeError, AttributeError, OverflowError) as error:  # members of an odd shape
+                raise Refused("the event is not in SES's form", detail=type(error).__name__) from error
             if at < oldest:
                 raise Refused("the event is older than two weeks, the most that CloudWatch takes")
             minute = int(at.timestamp()) // 60 * 60
-            points[metric_of(event), dimensions_of(event, self._dimensions), minute] += 1
+            points[metric_of(event), dimensions, minute] += 1
         return points
 
 

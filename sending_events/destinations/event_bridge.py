@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from config.errors import Refused, TryLater
-from sending_events.destinations.aws_targets import AwsCalls, region_of
+from sending_events.destinations.aws_targets import AwsCalls, region_of, results_of
 from sending_events.destinations.parts import Taken, refuse_larger, requests
 
 DEFAULT_SOURCE = "mailsluice.ses"
@@ -57,7 +57,7 @@ class EventBridgeDestination:
     async def _put(self, request: Sequence[bytes]) -> None:
         entries = [_entry(record, self._bus, self._source) for record in request]
         answer = await self._aws.call("events", region_of(self._bus), "put_events", Entries=entries)
-        results = answer.get("Entries", [])
+        results = results_of(answer, "Entries", len(request), "EventBridge")
         codes = {number: one["ErrorCode"] for number, one in enumerate(results) if one.get("ErrorCode")}
         if answer.get("FailedEntryCount") and not codes:
             raise TryLater("EventBridge did not take all events and does not say which")

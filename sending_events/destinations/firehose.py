@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.errors import TryLater
-from sending_events.destinations.aws_targets import AwsCalls, region_of
+from sending_events.destinations.aws_targets import AwsCalls, region_of, results_of
 from sending_events.destinations.parts import Taken, refuse_larger, requests
 
 # PutRecordBatch: 500 records and 4 MiB a call, 1,000 KiB a record before base64, the line end included.
@@ -43,7 +43,7 @@ class FirehoseDestination:
             DeliveryStreamName=self._stream,
             Records=[{"Data": record + b"\n"} for record in request],
         )
-        results = answer.get("RequestResponses", [])
+        results = results_of(answer, "RequestResponses", len(request), "Firehose")
         codes = {number: one["ErrorCode"] for number, one in enumerate(results) if one.get("ErrorCode")}
         if answer.get("FailedPutCount") and not codes:
             raise TryLater("Firehose did not take all records and does not say which")

@@ -31,15 +31,17 @@ class LogDestination:
 
 
 def _fields(event: dict[str, Any], *, with_addresses: bool) -> dict[str, Any]:
-    """What SES tells and what an operator did have no reason, or no mail."""
-    mail = event.get("mail", {})
-    message_id = mail.get("tags", {}).get("sluice:message-id", [mail.get("messageId", "")])[0]
-    ses_message_id = mail.get("tags", {}).get("sluice:ses-message-id", [mail.get("messageId", "")])[0]
-    addresses = mail.get("destination", [])
-    told = event.get(OBJECT_NAMES.get(event["eventType"], ""), {})
+    """What SES tells and what an operator did have no reason, or no mail. What has an odd form is as if not there."""
+    mail = _members(event.get("mail"))
+    tags = _members(mail.get("tags"))
+    message_id = _first(tags.get("sluice:message-id")) or mail.get("messageId", "")
+    ses_message_id = _first(tags.get("sluice:ses-message-id")) or mail.get("messageId", "")
+    destination = mail.get("destination")
+    addresses = destination if isinstance(destination, list) else []
+    told = _members(event.get(OBJECT_NAMES.get(str(event.get("eventType")), "")))
     fields = {
-        "type": event["eventType"],
-        "event_id": event["eventId"],
+        "type": event.get("eventType", ""),
+        "event_id": event.get("eventId", ""),
         "message_id": message_id,
         "ses_message_id": "" if ses_message_id == message_id else ses_message_id,
         "recipients": len(addresses),
@@ -48,3 +50,11 @@ def _fields(event: dict[str, Any], *, with_addresses: bool) -> dict[str, Any]:
     if with_addresses:
         fields |= {"sender": mail.get("source", ""), "addresses": addresses}
     return fields
+
+
+def _members(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _first(values: Any) -> Any:
+    return values[0] if isinstance(values, list) and values else ""

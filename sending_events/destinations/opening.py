@@ -60,7 +60,7 @@ def open_target(set_name: str, destination: EventDestination, context: Destinati
     name = f"{set_name}:{destination.name}"
     try:
         return OPENERS[destination.kind](name, destination, context)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:  # stored by another version, or by hand
+    except Exception as error:  # noqa: BLE001 - whatever another version or a hand stored, it is the trouble of this one
         return _Unusable(name, type(error).__name__)
 
 

@@ -2,7 +2,9 @@
 
 The stream keeps about `MaxLength` entries, the newest ones. A part whose answer was lost is offered again from the same
 beginning, by this process or another: beside the stream lies which events of the last part it has, so that none of
-them is added twice. One script does both, so it is true after every crash. A replay begins elsewhere and adds anew.
+them is added twice. One script does both, so it is true after every crash. A replay begins elsewhere and adds anew; one
+that begins with the same event is only known as such later than _REMEMBERED_MS, or when the stream is empty.
+A server that is full refuses the part: on the spool's own one, mail comes first.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,13 +18,15 @@ from config.errors import TryLater
 from config.redis_clients import redis_client
 
 DEFAULT_MAX_LENGTH = 100_000
-# How long a part may be offered again without being added twice.
-_REMEMBERED_MS = 600_000
+# How long a part may be offered again without being added twice: longer than the publisher's longest pause.
+_REMEMBERED_MS = 400_000
 
 # KEYS: stream, hash with the last part (first = its first event, one field an event). ARGV: the most entries, for how
 # long the part is remembered, then id, type and event of each.
+# A full server refuses the first write of a script if it grows the memory, and none behind a first one that does not.
 _ADD = """
-local is_again = redis.call('HGET', KEYS[2], 'first') == ARGV[3]
+redis.call('HSET', KEYS[2], 'on', 1)
+local is_again = redis.call('HGET', KEYS[2], 'first') == ARGV[3] and redis.call('XLEN', KEYS[1]) > 0
 if not is_again then redis.call('DEL', KEYS[2]) end
 for i = 3, #ARGV, 3 do
   if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 0 then

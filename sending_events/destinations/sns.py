@@ -52,12 +52,20 @@ class SnsDestination:
                 for number, record in enumerate(request)
             ],
         )
-        failed = {int(one["Id"]): str(one.get("Code", "")) for one in answer.get("Failed", [])}
+        failed = _failed(answer, len(request))
         self._taken.add([record for number, record in enumerate(request) if number not in failed])
         if any(code in _NEVER for code in failed.values()):
             raise Refused("SNS does not take this event")
         if failed:
             raise TryLater(f"SNS did not take {len(failed)} of {len(request)} events: {next(iter(failed.values()))}")
+
+
+def _failed(answer: Mapping[str, Any], events: int) -> dict[int, str]:
+    """Number of an event → why it was not taken. Raises TryLater when the answer does not tell of each event."""
+    told = [{str(one.get("Id")) for one in answer.get(member) or ()} for member in ("Successful", "Failed")]
+    if told[0] & told[1] or told[0] | told[1] != {str(number) for number in range(events)}:
+        raise TryLater("SNS did not say what became of the events")
+    return {int(one["Id"]): str(one.get("Code", "")) for one in answer.get("Failed") or ()}
 
 
 def _size(record: bytes) -> int:

@@ -131,7 +131,7 @@ def _host_mistake(scheme: str, host: str, allowed: AllowedTargets) -> str:
     if literal is None and (_NUMBERS.fullmatch(bare) or not _HOST.fullmatch(bare)):
         return "must have a host that is a name or an ordinary address"
     if literal is not None and not allowed.may_reach(literal):
-        return "must not be an address that is not public, unless [events] allowed_targets names it"
+        return "must have a public address, unless [events] allowed_targets names it"
     if scheme == "http" and not allowed.has_host(host):
         return "must begin with https://, unless [events] allowed_targets names the host"
     return ""

@@ -121,10 +121,10 @@ class WebhookDestination:
             return float(text[:9])
         try:
             at = parsedate_to_datetime(text)
-        except ValueError:
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            return max(0.0, (at - datetime.fromtimestamp(self._clock(), UTC)).total_seconds())
+        except (ValueError, OverflowError, TypeError):  # a zone of days, a year beyond all
             return None
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return max(0.0, (at - datetime.fromtimestamp(self._clock(), UTC)).total_seconds())
 
 
 def _words(status: int) -> str:

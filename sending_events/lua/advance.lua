@@ -9,7 +9,7 @@ if redis.call('GET', cursor_key(name)) ~= ARGV[3] then return 0 end
 local refused = (#ARGV - 8) / 3
 -- Only the destination's own answer ends its failures: what it did not want, or was too old for it, says nothing.
 if taken > 0 or (refused > 0 and ARGV[8] == 'events_refused') then
-  redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error')
+  redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error', 'odd')
 end
 move(name, ARGV[4], ARGV[5], last_id())
 for a = 9, #ARGV, 3 do bury(name, ARGV[7], ARGV[a], ARGV[a + 1], ARGV[a + 2]) end

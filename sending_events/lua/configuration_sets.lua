@@ -13,7 +13,12 @@
 local SETS, VERSION = PREFIX .. 'sets', PREFIX .. 'sets:version'
 local function set_key(set) return PREFIX .. 'set:' .. set end
 local function has(set) return redis.call('ZSCORE', SETS, set) end
-local function is_on(json) return json and cjson.decode(json).on end
+
+-- What is there may be unreadable, written by a hand or another version: then it is disabled, and may be replaced.
+local function is_on(json)
+  local is_json, values = pcall(cjson.decode, json or '')
+  return is_json and type(values) == 'table' and values.on == true
+end
 
 local function changed()
   redis.call('INCR', VERSION)
@@ -66,7 +71,7 @@ function acts.put(set, destination, json, is_new, most_destinations)
     stop(name)
     start_at_end(name)
   else  -- what it could not take so far it may be able to take now
-    redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error')
+    redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error', 'odd')
   end
   return changed()
 end

@@ -6,6 +6,7 @@
 --   {ms}:cursor:<name>        string, id of the last entry that the destination has taken or did not want
 --   {ms}:destination:<name>   hash  position: how many entries were ever added up to the cursor
 --                                   failures, next_try_at_ms, error: only while the destination does not take
+--                                   odd: how many of the last failures were bugs over the one event at the cursor
 --                                   skip_after, skip_to: entries between them are not offered; of a replay with an end
 --   {ms}:lock:events:<name>   string with expiry, the token of the process that serves the destination now
 --   {ms}:dead:<name>          stream, fields id d why: what the destination can never take or did not take in time,

@@ -12,5 +12,5 @@ for a = 2, #ARGV do
     done = done + 1
   end
 end
-if done > 0 then redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error') end
+if done > 0 then redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error', 'odd') end
 return done

@@ -7,7 +7,7 @@ local cursor = redis.call('GET', cursor_key(name))
 if not cursor or not is_less(ARGV[2], cursor) then return 0 end
 redis.call('SET', cursor_key(name), ARGV[2])
 redis.call('HSET', state, 'position', ARGV[3])
-redis.call('HDEL', state, 'failures', 'next_try_at_ms', 'error', 'skip_after', 'skip_to')
+redis.call('HDEL', state, 'failures', 'next_try_at_ms', 'error', 'odd', 'skip_after', 'skip_to')
 if ARGV[4] ~= '' and is_less(ARGV[4], cursor) then
   redis.call('HSET', state, 'skip_after', ARGV[4], 'skip_to', cursor)
 end

@@ -1,9 +1,9 @@
 -- Removes what every destination has taken and no replay may ask for any more, then the oldest entries beyond
--- max_backlog, of which what is kept for a replay goes first; in steps of at most `limit`.
--- ARGV: max_backlog, limit, replay_ms, replay_events, names of the destinations; without a name nobody waits for
--- anything. Returns {removed, still to be removed, lost for each name …}.
+-- max_backlog or max_bytes, of which what is kept for a replay goes first; in steps of at most `limit`.
+-- ARGV: max_backlog, limit, replay_ms, replay_events, max_bytes (0 = any), names of the destinations; without a name
+-- nobody waits for anything. Returns {removed, still to be removed, lost for each name …}.
 redis.call('DEL', '{ms}:none')
-local first_name, cursors, slowest, slowest_name = 5, {}, nil, nil
+local first_name, max_bytes, cursors, slowest, slowest_name = 6, tonumber(ARGV[5]), {}, nil, nil
 for a = first_name, #ARGV do
   local cursor = redis.call('GET', cursor_key(ARGV[a])) or '0-0'
   cursors[a] = cursor
@@ -28,9 +28,17 @@ else
   end
 end
 
-local too_many = redis.call('XLEN', EVENTS) - ARGV[1]
+local length = redis.call('XLEN', EVENTS)
+local too_many = length - ARGV[1]
+if max_bytes > 0 and length > 0 then
+  -- Guessed from some of its nodes, all of about the same size. A server that does not tell sets no limit.
+  local size = redis.pcall('MEMORY', 'USAGE', EVENTS, 'SAMPLES', 100)
+  if type(size) == 'number' and size > max_bytes then
+    too_many = math.max(too_many, math.ceil(length * (1 - max_bytes / size)))
+  end
+end
 local out = { 0, spare }
-for a = first_name, #ARGV do out[a - 2] = 0 end
+for a = first_name, #ARGV do out[a - first_name + 3] = 0 end
 if too_many > 0 then
   local oldest = redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', math.min(too_many, tonumber(ARGV[2])))
   for a = first_name, #ARGV do
@@ -40,7 +48,7 @@ if too_many > 0 then
       lost = lost + 1
     end
     if lost > 0 then
-      out[a - 2] = lost
+      out[a - first_name + 3] = lost
       redis.call('HINCRBY', COUNTERS, 'events_lost:' .. ARGV[a], lost)
       redis.call('HINCRBY', state_key(ARGV[a]), 'position', lost)
     end

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from config.redis_clients import redis_client
 from config.settings import Settings
 from mailsluice.doctor_here import check_here
 from mailsluice.doctor_report import Finding
+from sending_events.configuration_sets.store import ConfigurationSets
 
 
 async def look(folder: Path, redis_url: str = "", **sections: Any) -> list[Finding]:
@@ -71,6 +73,22 @@ async def test_every_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert str(rules) in named(found, "rules").remedy
     assert named(found, "configuration sets").level == "fail"
     assert "0123456789abcdef" not in "".join(one.text for one in found)
+
+
+async def test_a_default_set_that_exists_nowhere_is_told(tmp_path: Path, redis_url: str) -> None:
+    async def levels(**sections: Any) -> list[str]:
+        found = await look(tmp_path, redis_url, **sections)
+        return [one.level for one in found if one.about == "configuration sets"]
+
+    default = {"events": {"default_configuration_set": "orders"}}
+    assert await levels(**default) == ["ok", "warn"]
+    assert await levels(**default, configuration_sets={"orders": {}}) == ["ok"]
+    assert await levels(**default, relay={"ses_configuration_set": "orders"}) == ["ok"]
+    made = Settings.model_validate({"data": {"dir": tmp_path}, "redis": {"url": redis_url}})
+    redis = redis_client(redis_url, connections=1)
+    await ConfigurationSets(redis, made).create("orders")
+    await redis.aclose()
+    assert await levels(**default) == ["ok"]
 
 
 async def test_a_webhook_that_answers_at_all_is_well(tmp_path: Path, webhook: str) -> None:

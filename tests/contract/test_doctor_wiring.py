@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -11,6 +12,7 @@ from simulated_ses import SimulatedSes, simulated_ses
 
 from config.aws_clients import aws_session, set_up_client
 from config.settings import Settings
+from mailsluice.doctor import DoctorOptions, Examination, ending_of
 from mailsluice.doctor_report import Finding
 from mailsluice.doctor_wiring import EVENT_TYPES, NAME, SetUpClients, Wiring, check_wiring
 
@@ -143,9 +145,9 @@ async def test_each_broken_part_is_named_and_mended(simulator: SimulatedSes, mon
     assert well((await look(**named))[0])
     async with opened() as clients:
         policy = await clients.sqs.get_queue_attributes(QueueUrl=wiring.queue_url, AttributeNames=["Policy"])
-        assert [one["Sid"] for one in json.loads(policy["Attributes"]["Policy"])["Statement"]] == [
-            *("others", "MailsluiceFeedback")
-        ]
+        others_name, ours_name = [one["Sid"] for one in json.loads(policy["Attributes"]["Policy"])["Statement"]]
+        assert others_name == "others"
+        assert ours_name.startswith("MailsluiceFeedback")
         (destination,) = (
             await clients.ses.describe_configuration_set(
                 ConfigurationSetName=NAME, ConfigurationSetAttributeNames=["eventDestinations"]
@@ -153,6 +155,37 @@ async def test_each_broken_part_is_named_and_mended(simulator: SimulatedSes, mon
         )["EventDestinations"]
         assert destination["Enabled"]
         assert set(destination["MatchingEventTypes"]) == {"open", *EVENT_TYPES}
+
+
+async def test_two_installations_share_a_topic_and_neither_takes_the_others_grant(
+    simulator: SimulatedSes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
+    _, prod = await look(repairs=True, configuration_set="prod")
+    _, staging = await look(repairs=True, configuration_set="staging")
+    assert prod.topic_arn == staging.topic_arn
+    for name, wiring in (("prod", prod), ("staging", staging)):
+        found, _ = await look(configuration_set=name, queue_url=wiring.queue_url)
+        assert well(found), found
+
+
+async def test_what_somebody_denied_is_told_and_left(simulator: SimulatedSes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
+    _, wiring = await look(repairs=True)
+    named = {"configuration_set": NAME, "queue_url": wiring.queue_url}
+    for condition, level in ({"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}, "warn"), ({}, "fail"):
+        deny = {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": condition}
+        policy = json.dumps({"Statement": [deny]})
+        async with opened() as clients:
+            await clients.sqs.set_queue_attributes(QueueUrl=wiring.queue_url, Attributes={"Policy": policy})
+        told, _ = await look(repairs=True, **named)
+        assert [one.level for one in told if one.about == "queue's policy"] == ["ok", level]
+        async with opened() as clients:
+            got = await clients.sqs.get_queue_attributes(QueueUrl=wiring.queue_url, AttributeNames=["Policy"])
+        # Ours is written beside it: the denial may be about something else.
+        assert json.loads(got["Attributes"]["Policy"])["Statement"][0] == deny
+        (still,) = [one for one in (await look(**named))[0] if one.about == "queue's policy"]
+        assert (still.level, "Effect Deny" in still.remedy) == (level, True)
 
 
 async def test_a_way_that_somebody_else_made_is_taken_as_it_is(
@@ -200,3 +233,21 @@ async def test_an_aws_that_cannot_be_reached_is_one_finding(monkeypatch: pytest.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     (finding,) = (await look(queue_url="http://127.0.0.1:9/123456789012/queue"))[0]
     assert (finding.level, finding.about) == ("fail", "AWS")
+
+
+async def test_without_a_queue_no_proof_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    settings = Settings.model_validate({"data": {"dir": tmp_path}, "api": {"port": 9}, "smtp": {"port": 9}})
+    examination = Examination(settings, DoctorOptions(is_json=True, sender="a@example.com"), is_simulated=False)
+    await examination.run()
+    assert [one.level for one in examination.findings if one.about == "queue"] == ["fail"]
+    last = examination.findings[-1]
+    assert (last.level, last.about, "left out" in last.text) == ("warn", "proof", True)
+
+
+def test_what_is_to_be_written_asks_for_a_restart(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data": {"dir": tmp_path}})
+    examination = Examination(settings, DoctorOptions(is_json=True), is_simulated=False)
+    assert "restart" not in ending_of(examination)
+    examination.to_write.append("[relay]")
+    assert "restart" in ending_of(examination)

@@ -14,6 +14,7 @@ from config.log_events import LOG_EVENTS
 from config.queues import ALL_QUEUES
 from config.settings import RouteSettings
 from config.settings_source import sections, variable_of
+from mailsluice.command import app
 from worker.relay.refusals import CODES, TEXTS, Kind
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -52,6 +53,20 @@ def test_every_event_of_the_closed_list_is_logged_somewhere():
 def test_every_log_event_has_its_row_in_the_operations_page():
     page = (HOUSE / "docs/operations.md").read_text("utf-8")
     assert [name for name in LOG_EVENTS if f"`{name}`" not in page] == []
+
+
+def test_every_command_has_its_row_in_the_readme():
+    _, _, after = (HOUSE / "README.md").read_text("utf-8").partition("\n## Commands\n")
+    told = set(
+        re.findall(r"[a-z]+", " ".join(re.findall(r"^\| (`.*?) \| ", after.partition("\n## ")[0], re.MULTILINE)))
+    )
+    commands = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
+    groups = {
+        (group.name, one.name) for group in app.registered_groups for one in group.typer_instance.registered_commands
+    }
+    aliases = {"drop"}
+    assert sorted(commands - told - aliases) == []
+    assert sorted(str(name) for pair in groups for name in pair if name not in told) == []
 
 
 def test_every_setting_has_its_row_in_the_operations_page():

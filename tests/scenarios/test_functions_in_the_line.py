@@ -133,7 +133,7 @@ def test_what_a_function_puts_is_sent_to_its_recipients_and_to_no_others(tmp_pat
 
 
 def test_an_async_function_is_asked_once_and_delays_nobody(tmp_path):
-    with ruled_line(tmp_path, NOTE, functions={"f": noting(tmp_path, "time.sleep(3)")}) as line:
+    with ruled_line(tmp_path, NOTE, functions={"f": noting(tmp_path, "time.sleep(1.5)")}) as line:
         line.worker()
         (message_id,) = line.submit(1, recipients=["a@asked.example"])
         wait_until(lambda: sent_to(line)["a@asked.example"], "the mail is sent")
@@ -187,16 +187,16 @@ def test_messages_parked_on_a_failing_function_cost_no_calls_beyond_the_schedule
 
 
 def test_a_slow_function_stops_no_other_mail(tmp_path):
-    with ruled_line(tmp_path, ASK, functions={"f": noting(tmp_path, f"time.sleep(1.5)\n{LET_PASS}")}) as line:
+    with ruled_line(tmp_path, ASK, functions={"f": noting(tmp_path, f"time.sleep(1)\n{LET_PASS}")}) as line:
         line.worker()
-        slow = line.submit(24, recipients=["a@asked.example"])
+        slow = line.submit(12, recipients=["a@asked.example"])
         wait_until(lambda: calls_of(tmp_path), "the function runs")
         for _ in range(3):
             line.wait_for(line.submit(20), seconds=5)
         line.wait_for(slow, seconds=120)
         line.account(slow).assert_clean()
-        assert sent_to(line)["a@asked.example"] == 24
-        assert len(calls_of(tmp_path)) == 24
+        assert sent_to(line)["a@asked.example"] == 12
+        assert len(calls_of(tmp_path)) == 12
 
 
 def test_what_waits_for_a_function_can_be_held_retried_and_dropped(tmp_path):
@@ -248,7 +248,7 @@ def _claims_of(line, message_id):
 
 
 def test_whom_no_function_decides_about_has_the_mail_while_the_function_runs_for_the_first_time(tmp_path):
-    code = noting(tmp_path, f"time.sleep(6)\n{LET_PASS}")
+    code = noting(tmp_path, f"time.sleep(3)\n{LET_PASS}")
     with ruled_line(tmp_path, ASK.replace("mode =", "timeout_seconds = 15, mode ="), functions={"f": code}) as line:
         line.worker()
         (message_id,) = line.submit(1, recipients=["a@asked.example", "x@example.net"])
@@ -267,7 +267,7 @@ async def _given_up(spool, message_id):
 
 def test_when_the_message_is_too_old_the_fallback_decides(tmp_path):
     rules = ASK.replace('"DROP"', '"DEFAULT"')
-    with ruled_line(tmp_path, rules, functions={"f": until(tmp_path)}, SLUICE_RELAY_MAX_AGE_SECONDS="8") as line:
+    with ruled_line(tmp_path, rules, functions={"f": until(tmp_path)}, SLUICE_RELAY_MAX_AGE_SECONDS="3") as line:
         line.worker()
         (message_id,) = line.submit(1, recipients=["a@asked.example"])
         line.wait_for([message_id])
@@ -282,7 +282,7 @@ def test_a_worker_that_is_stopped_lets_a_function_answer_and_leaves_the_rest_to_
     slow = noting(tmp_path, f"time.sleep(2)\n{LET_PASS}")
     with ruled_line(tmp_path, ASK + NOTE, functions={"f": slow}) as line:
         worker = line.worker()
-        ids = line.submit(12, recipients=["a@asked.example", "x@example.net"])
+        ids = line.submit(6, recipients=["a@asked.example", "x@example.net"])
         wait_until(lambda: calls_of(tmp_path), "the function runs")
         assert worker.stop() == 0
         assert "Traceback" not in worker.log()

@@ -68,7 +68,7 @@ def test_what_is_paused_waits_in_order_and_is_sent_once_when_it_goes_on():
 def test_a_pause_with_an_end_ends_by_itself():
     with Line() as line:
         line.worker()
-        done(line, "pause", "--lane", "express", "--for", "8s")
+        done(line, "pause", "--lane", "express", "--for", "4s")
         ids = line.submit(3)
         wait_in_lane(line, ids)
         line.wait_for(ids)
@@ -109,7 +109,7 @@ def test_a_paused_domain_keeps_its_recipients_only_and_they_go_at_once():
 
 def test_a_message_in_the_middle_of_a_call_is_held_after_it():
     with Line() as line:
-        line.change(latency_seconds=3)
+        line.change(latency_seconds=1.5)
         line.worker()
         (message_id,) = line.submit(1, recipients=120)
         wait_until(lambda: line.load(message_id).attempts, "the first call is under way")

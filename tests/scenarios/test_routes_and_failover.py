@@ -100,6 +100,7 @@ def test_mail_leaves_a_paused_account_for_one_that_is_allowed_and_comes_back_lat
         later: set[str] = set()
 
         def all_of_it_goes_by_main() -> bool:
+            line.run(lambda spool: operator.probe_now(spool.redis, "main"))
             more = line.submit(3)
             line.wait_for(more)
             later.update(more)

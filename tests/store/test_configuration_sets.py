@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.redis_clients import redis_client
 from config.settings import Settings
 from sending_events.configuration_sets.records import ConfigurationSet, EventDestination, cursor_name
+from sending_events.configuration_sets.shapes import described
 from sending_events.configuration_sets.store import MAX_SETS, ConfigurationSets, SetRefused
 from sending_events.progress import dead_letters_key, destination_key
 from spool import keys
@@ -303,3 +305,49 @@ async def test_a_full_server_takes_no_set_and_lets_one_go(own_server):
         await sets.delete_destination("orders", "topic")
         await sets.delete("orders")
         assert await sets.names("", 10) == ()
+
+
+UNREADABLE = [
+    b"not JSON",
+    b"[]",
+    b'{"on":true,"kind":"webhook","target":{}}',
+    b'{"on":true,"types":["Send"],"kind":"pigeon","target":{}}',
+    b'{"on":true,"types":[["Send"]],"kind":"log","target":{}}',
+    b'{"on":1,"types":["Send"],"kind":"log","target":{}}',
+    b'{"on":true,"types":["Send"],"kind":"log","target":5}',
+]
+
+
+@pytest.mark.parametrize("raw", UNREADABLE, ids=range(len(UNREADABLE)))
+async def test_a_stored_destination_that_cannot_be_read_is_disabled_and_logged_and_stops_no_other(
+    redis_url: str, raw: bytes
+):
+    redis = redis_client(redis_url)
+    sets = ConfigurationSets(redis, SETTINGS)
+    await sets.create("app")
+    await sets.put_destination("app", destination("good"), is_new=True)
+    await redis.hset("{ms}:set:app", "odd", raw)
+    with capture_logs() as lines:
+        found = {one.name: one for one in await sets.all()}["app"]
+        assert await sets.get("app") == found
+    assert [(one.name, one.is_enabled) for one in found.destinations] == [("good", True), ("odd", False)]
+    assert [(line["event"], line["destination"]) for line in lines] == [("events.destination_unreadable", "odd")] * 2
+    assert described(found.destinations[1])["Enabled"] is False
+    await sets.put_destination("app", destination("odd"), is_new=False)
+    assert (await sets.get("app") or found).destinations[1] == destination("odd")
+    assert await redis.exists(keys.cursor_key("app:odd")) == 1
+    await redis.hset("{ms}:set:app", "odd", raw)
+    await sets.delete_destination("app", "odd")
+    await redis.aclose()
+
+
+async def test_with_a_destination_go_all_its_figures(redis_url: str):
+    redis = redis_client(redis_url)
+    sets = ConfigurationSets(redis, SETTINGS)
+    await sets.create("app")
+    await sets.put_destination("app", destination(), is_new=True)
+    for figure in ("events_published", "events_lost", "events_refused", "events_too_old"):
+        await redis.hset(keys.COUNTERS, f"{figure}:app:topic", 5)
+    await sets.delete_destination("app", "topic")
+    assert not [name for name in await redis.hkeys(keys.COUNTERS) if name.endswith(b":app:topic")]
+    await redis.aclose()

@@ -50,6 +50,21 @@ async def test_nought_seconds_keep_nothing_of_a_finished_message(spool: Spool):
     assert (await spool.load_for_events([ID]))[ID][1:] == (b"", False)
 
 
+async def test_a_full_server_keeps_none_of_what_is_finished_and_a_repeat_is_known_all_the_same(
+    server: RedisServer, tmp_path: Path
+):
+    async with open_test_spool(server.url, tmp_path, headers_seconds=60) as spool:
+        await spool.accept(a_message(message_id=ID, content=RECEIVED + SENT + b"\r\nbody"))
+        [claimed] = await spool.claim([ID], "worker@test")
+        told = Settlement(claimed.lease, number=1, states=(RecipientState.SENT,), counts={"sent_recipients": 1})
+        assert await spool.settle(told)
+        spool.is_full = True
+        assert await spool.settle(told)
+        assert await spool.redis.hget(keys.COUNTERS, "sent_recipients") == b"1"
+        assert await spool.settle(Settlement(claimed.lease, number=2, to="done", states=(RecipientState.SENT,)))
+        assert await spool.redis.exists("{ms}:h:" + ID) == 0
+
+
 async def test_a_dropped_message_leaves_its_headers_too(server: RedisServer, tmp_path: Path):
     async with open_test_spool(server.url, tmp_path, headers_seconds=60) as spool:
         await spool.accept(a_message(message_id=ID, content=RECEIVED + SENT + b"\r\nbody"))

@@ -4,13 +4,17 @@ import asyncio
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from config.errors import Refused, TryLater
 from config.failpoints import Failpoints
+from sending_events.destinations.log import LogDestination
+from sending_events.feedback_records import FeedbackRecord
 from sending_events.progress import MAX_DEAD_LETTERS, dead_letters_key, destination_key
 from sending_events.records import EventRecord
+from sending_events.round import ODD_TRIES
 from spool import keys
-from tests.publishing import Collecting, accept, add_events, opened_spool, publisher_of, stream_ids
+from tests.publishing import Collecting, accept, add_events, ids_of, opened_spool, publisher_of, stream_ids
 
 NONE = Failpoints("")
 
@@ -99,15 +103,60 @@ async def test_a_destination_that_hangs_is_given_up_and_offered_again(spool):
     assert await publisher.publish("file") == 1
 
 
-async def test_a_bug_in_a_destination_is_raised_and_not_hammered(spool):
-    await accept(spool)
-    destination = Collecting()
-    destination.trouble = ZeroDivisionError("a bug")
+class Stumbling(Collecting):
+    """Fails over some events in a way that no destination should."""
+
+    def __init__(self, *ids):
+        super().__init__()
+        self.odd_ids = set(ids)
+
+    async def take(self, records):
+        if any(id_ in self.odd_ids for id_ in ids_of(records)):
+            self.calls += 1
+            raise ZeroDivisionError("a bug")
+        await super().take(records)
+
+
+@pytest.mark.parametrize("position", [0, 77, 100])
+async def test_an_event_that_a_destination_fails_over_is_tried_five_times_and_put_aside(spool, position):
+    await add_events(spool.redis, await accept(spool), 100)
+    everything = await stream_ids(spool.redis)
+    odd = everything[position]
+    destination = Stumbling(odd)
     publisher = publisher_of(spool, {"file": destination}, NONE)
-    with pytest.raises(ZeroDivisionError):
+    with capture_logs() as lines:
+        for tries in range(1, ODD_TRIES):
+            await publisher.publish("file")
+            assert destination.ids == everything[:position], "nothing behind it, and nothing twice"
+            assert await pause_left_ms(spool) > 0
+            assert await spool.redis.hget(destination_key("file"), "failures") == str(tries).encode()
+            await end_the_pause(spool)
         await publisher.publish("file")
-    assert await publisher.publish("file") == 0
-    assert destination.calls == 1
+    assert destination.ids == [id_ for id_ in everything if id_ != odd]
+    assert len([line for line in lines if line["event"] == "events.failed"]) == ODD_TRIES - 1
+    [(_, letter)] = await spool.redis.xrange(dead_letters_key("file"))
+    assert letter[b"id"] == odd.encode()
+    assert letter[b"why"].endswith(b"ZeroDivisionError: a bug")
+    assert await spool.redis.hkeys(destination_key("file")) == [b"position"]
+
+
+async def test_a_destination_that_was_away_for_long_gives_an_odd_event_all_its_tries(spool):
+    await accept(spool)
+    [odd] = await stream_ids(spool.redis)
+    destination = Stumbling(odd)
+    publisher = publisher_of(spool, {"file": destination}, NONE)
+    for trouble in (
+        ZeroDivisionError("a bug"),
+        *[TryLater("away")] * 8,
+        *[ZeroDivisionError("a bug")] * (ODD_TRIES - 1),
+    ):
+        destination.odd_ids = {odd} if isinstance(trouble, ZeroDivisionError) else set()
+        destination.trouble = trouble
+        await publisher.publish("file")
+        await end_the_pause(spool)
+    assert await spool.redis.xlen(dead_letters_key("file")) == 0
+    await publisher.publish("file")
+    assert await spool.redis.xlen(dead_letters_key("file")) == 1
 
 
 @pytest.mark.parametrize("position", [1, 2, 250, 500])
@@ -167,3 +216,20 @@ async def test_an_index_that_the_message_does_not_have_is_no_stumbling_block(spo
     assert await publisher_of(spool, {"file": destination}, NONE).publish("file") == 1
     assert [orjson.loads(line)["eventType"] for line in destination.parts[0]] == ["sluice:Accepted"]
     assert await spool.redis.xlen(dead_letters_key("file")) == 1
+
+
+async def test_one_odd_event_of_ses_does_not_keep_the_others_from_the_log(spool):
+    message_id = await accept(spool)
+    bounce = {"eventType": "Bounce", "mail": {"tags": {}, "destination": None}, "bounce": [1]}
+    record = FeedbackRecord("Bounce", message_id, 1_700_000_000_123, "theirs", bounce)
+    await spool.redis.xadd(keys.EVENTS, {"d": record.encode()})
+    for event_type in ([], "Bounce"):
+        strange = {"k": "ses", "id": message_id, "at": 1, "type": event_type, "event": 5}
+        await spool.redis.xadd(keys.EVENTS, {"d": orjson.dumps(strange)})
+    await accept(spool)
+    with capture_logs() as lines:
+        assert await publisher_of(spool, {"log": LogDestination()}, NONE).publish("log") == 3
+    assert [line["type"] for line in lines if line["event"] == "event"] == [
+        "sluice:Accepted", "Bounce", "sluice:Accepted",
+    ]  # fmt: skip
+    assert await spool.redis.xlen(dead_letters_key("log")) == 2

@@ -4,6 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from config.failpoints import Failpoints
+from sending_events.progress import MEMORY_SHARE, Kept, destination_key
 from spool import keys
 from tests.publishing import Collecting, accept, add_events, opened_spool, publisher_of, stream_ids
 
@@ -108,6 +109,63 @@ async def test_a_destination_that_took_everything_loses_nothing_by_the_cap(spool
     assert await publisher.trim() == 250
     assert b"events_lost:file" not in await spool.redis.hgetall(keys.COUNTERS)
     assert await publisher.backlogs() == {"file": 0, "log": 50}
+
+
+async def add_large(redis, number):
+    pipeline = redis.pipeline(transaction=False)
+    for _ in range(number):
+        pipeline.xadd(keys.EVENTS, {"d": b"x" * 4000})
+    await pipeline.execute()
+
+
+async def test_the_limit_in_bytes_takes_the_replay_first_and_then_counted_losses(spool):
+    await add_large(spool.redis, 1_000)
+    everything = await stream_ids(spool.redis)
+    publisher = publisher_of(
+        spool,
+        {"file": Collecting(), "log": Collecting("log")},
+        NONE,
+        max_backlog_bytes=2_000_000,
+        kept=Kept(3600, 100_000),
+    )
+    for name, taken in (("file", 1_000), ("log", 600)):
+        await spool.redis.set(keys.cursor_key(name), everything[taken - 1])
+        await spool.redis.hset(destination_key(name), "position", taken)
+    removed = await publisher.trim()
+    assert 450 <= removed <= 600
+    assert await spool.redis.memory_usage(keys.EVENTS, samples=0) < 2_200_000
+    assert await publisher.backlogs() == {"file": 0, "log": 400}
+    assert b"events_lost:log" not in await spool.redis.hgetall(keys.COUNTERS)
+    await add_large(spool.redis, 1_000)
+    with capture_logs() as lines:
+        removed += await publisher.trim()
+    left = 2_000 - removed
+    assert await publisher.backlogs() == {"file": min(left, 1_000), "log": left}
+    lost = 1_400 - left
+    assert await spool.redis.hget(keys.COUNTERS, "events_lost:log") == str(lost).encode()
+    assert {(line["destination"], line["max_backlog_bytes"]) for line in lines} == {("log", 2_000_000)} | (
+        {("file", 2_000_000)} if left < 1_000 else set()
+    )
+
+
+async def test_events_have_a_share_of_the_servers_memory_only(spool):
+    await add_large(spool.redis, 2_000)
+    publisher = publisher_of(spool, {"file": Collecting()}, NONE)
+    await spool.redis.config_set("maxmemory", 16 * 1024 * 1024)
+    try:
+        assert await publisher.trim() > 500
+    finally:
+        await spool.redis.config_set("maxmemory", 0)
+    assert await spool.redis.memory_usage(keys.EVENTS, samples=0) < 16 * 1024 * 1024 / MEMORY_SHARE * 1.1
+
+
+async def test_nothing_is_kept_for_a_replay_while_the_server_is_above_its_mark(spool):
+    await add_events(spool.redis, await accept(spool), 99)
+    publisher = publisher_of(spool, {"file": Collecting()}, NONE, kept=Kept(3600, 1000))
+    await publisher.publish("file")
+    assert await publisher.trim() == 0
+    spool.is_full = True
+    assert await publisher.trim() == 100
 
 
 async def test_backlogs_are_exact_in_the_middle_before_and_after_trimming(spool):

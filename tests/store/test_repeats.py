@@ -21,7 +21,7 @@ from tests.store.messages import a_message, events_of, numbers, open_test_spool,
 def keyed(key: str = "order-1", *, seconds: int = 86_400, **more: object) -> NewMessage:
     """A message whose sender gave it a key."""
     message = a_message(**more)
-    return replace(message, once=once_of("app", key, message.recipients), once_seconds=seconds)
+    return replace(message, once=once_of(("user", "app"), key, message.recipients), once_seconds=seconds)
 
 
 async def test_a_repeat_is_not_stored_and_gets_the_id_of_the_first(spool: Spool):
@@ -46,7 +46,7 @@ async def test_other_recipients_callers_or_keys_are_other_messages(spool: Spool)
         same,
         more,
         keyed("order-2"),
-        replace(keyed(), once=once_of("other", "order-1", same.recipients)),
+        replace(keyed(), once=once_of(("user", "other"), "order-1", same.recipients)),
         a_message(),
     ]
     for message in (*others, a_message()):

@@ -30,14 +30,16 @@ from sending_events.feedback_records import FeedbackRecord
 from sending_events.records import set_of
 from spool.feedback_book import Answer, Found, Mark, Telling
 from spool.feedback_states import FeedbackHappening
+from spool.mailbox_simulator import is_simulated
 from spool.records import Attempt, Message
 from spool.tally import Tally
 from worker.feedback.events import Confirms, SentCall, note_call
 from worker.feedback.ses_event import SesEvent, ses_event_of
 
 #: written: it was news; repeated: it was told before; noted: a Send event that settled a doubt; known: one that did
-#: not; unknown: come back with it; foreign: about nothing of ours; failed: a bug, which the log tells.
-Verdict = Literal["written", "repeated", "noted", "known", "unknown", "foreign", "failed"]
+#: not; unknown: come back with it; foreign: about nothing of ours; failed: a bug, which the log tells; later: the spool
+#: or what follows is away or full, come back with it.
+Verdict = Literal["written", "repeated", "noted", "known", "unknown", "foreign", "failed", "later"]
 
 # Events applied side by side: few, mail goes first.
 _AT_ONCE = 40
@@ -102,7 +104,11 @@ class Applier:
         self._delivered: Counter[tuple[str, str | None]] = Counter()
 
     async def apply_all(self, events: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-        """Applies a page; what is about one call in its order. Raises TryLater: then all of it has to come again."""
+        """Applies a page; what is about one call in its order.
+
+        One that cannot be applied now is `later`, as are those behind it of its call, and holds up no other. Raises
+        TryLater when that is all of them: then the whole page has to come again.
+        """
         verdicts: dict[int, Verdict] = {}
         by_call: dict[str, list[int]] = {}
         for index, event in enumerate(events):
@@ -112,11 +118,18 @@ class Applier:
             for index in indexes:
                 verdicts[index] = await self.apply(events[index])
 
-        calls = list(by_call.values())
+        calls, troubles = list(by_call.values()), list[TryLater]()
         for start in range(0, len(calls), _AT_ONCE):
-            await asyncio.gather(*(one_call(indexes) for indexes in calls[start : start + _AT_ONCE]))
+            some = (one_call(indexes) for indexes in calls[start : start + _AT_ONCE])
+            troubles += _troubles_of(await asyncio.gather(*some, return_exceptions=True))
         await self._note_deliveries()
-        return [verdicts[index] for index in range(len(events))]
+        if troubles and not verdicts:
+            raise troubles[0]
+        if troubles:
+            trouble = troubles[0]
+            about = {"reason": trouble.reason, "detail": trouble.detail}
+            self._log.warning("feedback.later", events=len(events) - len(verdicts), **about)
+        return [verdicts.get(index, "later") for index in range(len(events))]
 
     async def apply(self, raw: Mapping[str, Any]) -> Verdict:
         """Applies one event. `raw` is SES's JSON, out of whatever it was wrapped in. Raises TryLater."""
@@ -184,15 +197,30 @@ class Applier:
         late_seconds = max(0.0, (self._clock_ms() - event.at_ms) / 1000)
         self._tally.observe("feedback:lag", late_seconds)
         self._log.info("feedback.told", **about, sub_type=event.sub_type, late_seconds=round(late_seconds, 1))
-        delivered = sum(one.happening is FeedbackHappening.DELIVERY for one in event.recipients)
+        told = (one.happening for one in event.recipients if not is_simulated(one.address))
+        delivered = sum(one is FeedbackHappening.DELIVERY for one in told)
         if delivered and not (found.message and found.message.door == "bounce"):
             self._delivered[sender_of(event, found), found.message.user if found.message else None] += delivered
 
     async def _note_deliveries(self) -> None:
         """A page's deliveries by sender; a kill loses a page of them, which makes a sender look worse by as much."""
-        delivered, self._delivered = self._delivered, Counter()
-        for (sender, user), recipients in delivered.items():
-            await self._followers.note_deliveries(sender, user, recipients)
+        for sender, user in list(self._delivered):
+            recipients = self._delivered.pop((sender, user), 0)
+            if not recipients:  # another reader notes them
+                continue
+            try:
+                await self._followers.note_deliveries(sender, user, recipients)
+            except TryLater:
+                self._delivered[sender, user] += recipients
+                raise
+
+
+def _troubles_of(ends: Sequence[BaseException | None]) -> list[TryLater]:
+    """What kept calls from being applied; anything else than TryLater is raised."""
+    for end in ends:
+        if end is not None and not isinstance(end, TryLater):
+            raise end
+    return [end for end in ends if isinstance(end, TryLater)]
 
 
 def _call_text(event: Mapping[str, Any]) -> str:

@@ -10,9 +10,10 @@ from typing import Literal, Protocol
 from config.event_settings import SuppressionSettings
 from spool.feedback_book import Found
 from spool.feedback_states import FeedbackHappening
+from spool.mailbox_simulator import is_simulated
 from worker.feedback.apply import sender_of
 from worker.feedback.bounce_mail import BounceMail
-from worker.feedback.ses_event import LISTED_SUB_TYPES, OWN_LIST_SUB_TYPES, SesEvent
+from worker.feedback.ses_event import LISTED_SUB_TYPES, OWN_LIST_SUB_TYPES, SesEvent, ToldRecipient
 
 _H = FeedbackHappening
 
@@ -78,8 +79,9 @@ class Followers:
         if event.sub_type in OWN_LIST_SUB_TYPES or (message is not None and message.door == "bounce"):
             return
         # One complaint is one person's, but SES names everybody at that person's provider.
-        complained = int(any(told.happening is _H.COMPLAINT for told in event.recipients))
-        bounced = sum(told.happening is _H.BOUNCE for told in event.recipients)
+        real = _real(event)
+        complained = int(any(told.happening is _H.COMPLAINT for told in real))
+        bounced = sum(told.happening is _H.BOUNCE for told in real)
         if bounced or complained:
             await self._reputation.note(
                 sender_of(event, found),
@@ -92,7 +94,7 @@ class Followers:
     async def _suppress(self, event: SesEvent, found: Found) -> None:
         if event.sub_type in LISTED_SUB_TYPES:
             return
-        for told in event.recipients:
+        for told in _real(event):
             reason = _REASONS.get(told.happening)
             if reason is None or reason.lower() not in self._settings.reasons:
                 continue
@@ -108,6 +110,11 @@ class Followers:
     async def note_deliveries(self, sender: str, user: str | None, recipients: int) -> None:
         """So many recipients of this sender got their mail. Raises TryLater."""
         await self._reputation.note(sender, user=user, delivered=recipients)
+
+
+def _real(event: SesEvent) -> list[ToldRecipient]:
+    """Those of whom it says something: not the mailbox simulator's."""
+    return [told for told in event.recipients if not is_simulated(told.address)]
 
 
 _REASONS: dict[FeedbackHappening, Literal["BOUNCE", "COMPLAINT"]] = {_H.BOUNCE: "BOUNCE", _H.COMPLAINT: "COMPLAINT"}

@@ -6,7 +6,7 @@ Theory of operation
    none as long as one of them has said nothing.
 2. A queue hides what somebody took and has not deleted: after a crash of a reader its events are not seen until they
    come back. So an empty queue proves something only when it was read, without a backlog, for as long as a message can
-   be hidden; and then only for the time before (`Quiet`).
+   be hidden; and then only for the time before (`Quiet`). What was taken and not applied begins that time anew.
 3. While there is a backlog the oldest message of a page tells how far the reading is: a queue keeps a rough order.
 """
 
@@ -67,3 +67,7 @@ class Quiet:
         if oldest_sent_at_ms is None or begun_at_ms - self._read_since_ms < self._hidden_ms:
             return 0
         return max(0, min(oldest_sent_at_ms, begun_at_ms) - self._hidden_ms)
+
+    def disturbed(self) -> None:
+        """A read failed, or left messages that it took: they are hidden, and nothing is proved until they are not."""
+        self._read_since_ms = self._quiet_since_ms = None

@@ -2,6 +2,10 @@
 
 An event is removed when it was applied; a crash before that shows it again. One about a send that stays unknown for
 `[feedback] keep_unknown_seconds` is foreign: mail of somebody else who uses the account, or of another installation.
+
+Nothing is said about the past while an event is here that came before the read began, also when it is hidden because
+somebody took it and did not apply it, after a crash or a failure. Those about unknown sends do not count: a call in
+doubt is known.
 """
 
 from collections.abc import Sequence
@@ -28,6 +32,10 @@ class Inbox(Protocol):
     async def take(self, limit: int) -> list[Waiting]: ...
 
     async def put_off(self, ids: Sequence[str], seconds: float) -> None: ...
+
+    async def park_unknown(self, ids: Sequence[str], seconds: float) -> None: ...
+
+    async def oldest_at_ms(self) -> int | None: ...
 
     async def remove(self, ids: Sequence[str]) -> None: ...
 
@@ -61,13 +69,17 @@ class InboxReader:
         verdicts = dict(zip(events, await self._applier.apply_all(list(events.values())), strict=True))
         for index, one in enumerate(page):
             await self._settle(one, verdicts.get(index))
-        await self._horizon.reached(self.source, "", 0 if len(page) == _PAGE else begun_at_ms - _SNS_LATENESS_MS)
+        oldest_at_ms = await self._inbox.oldest_at_ms()
+        is_end = oldest_at_ms is None or oldest_at_ms > begun_at_ms
+        await self._horizon.reached(self.source, "", begun_at_ms - _SNS_LATENESS_MS if is_end else 0)
         return len(page)
 
     async def _settle(self, one: Waiting, verdict: Verdict | None) -> None:
+        if verdict == "later":
+            return  # it is shown again by itself
         if verdict == "unknown" and one.age_seconds < self._keep_unknown_seconds:
             left_seconds = self._keep_unknown_seconds - one.age_seconds
-            await self._inbox.put_off([one.id], min(pause_seconds(one.age_seconds), left_seconds))
+            await self._inbox.park_unknown([one.id], min(pause_seconds(one.age_seconds), left_seconds))
         elif verdict == "failed" and one.age_seconds < _FAILED_SECONDS:
             await self._inbox.put_off([one.id], _FAILED_PAUSE_SECONDS)
         else:

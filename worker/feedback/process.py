@@ -36,7 +36,7 @@ from worker.feedback.patience import Reads, read_on
 from worker.feedback.queue_reader import QueueReader
 from worker.feedback.reader import Reader
 from worker.feedback.simulator_feed import SimulatorFeed
-from worker.feedback.sqs_queue import SqsQueue
+from worker.feedback.sqs_queue import SqsQueue, url_mistake
 from worker.feedback.surroundings import Surroundings
 from worker.reputation import open_reputation
 
@@ -52,7 +52,7 @@ class NoSource(Refused):
 def run(settings: Settings) -> int:
     """Reads until SIGTERM or SIGINT; 0 = left in order, 1 = the spool is another installation's.
 
-    Raises NoSource.
+    Raises NoSource, also for a queue that cannot be one.
     """
     if not settings.feedback.is_configured:
         raise NoSource(
@@ -60,6 +60,8 @@ def run(settings: Settings) -> int:
             "SQS queue that they come to, or topics (SLUICE_FEEDBACK_TOPICS) for POST /feedback/sns, or simulator_url "
             "(SLUICE_FEEDBACK_SIMULATOR_URL). `mailsluice up` with its simulator does so by itself."
         )
+    if settings.feedback.queue_url and (mistake := url_mistake(settings.feedback.queue_url)):
+        raise NoSource(f"[feedback] queue_url (SLUICE_FEEDBACK_QUEUE_URL) {mistake}")
     set_up_logging(settings.log, "feedback")
     try:
         return uvloop.run(_serve(settings))

@@ -64,15 +64,25 @@ class QueueReader:
 
     async def read_page(self) -> int:
         """One read and what follows from it; how many messages it brought. Raises TryLater: then they come again."""
+        try:
+            return await self._read()
+        except Exception:
+            self._quiet.disturbed()
+            raise
+
+    async def _read(self) -> int:
         begun_at_ms = await self._around.clock_ms()
         batch = await self._queue.receive()
         done = await self._applied(batch.messages)
         self._around.failpoints.reached("feedback.before_delete")
         if done and (failed := await self._queue.delete(done)):
             self._around.log.warning("feedback.not_deleted", source=self.source, messages=failed)
+        if len(done) < len(batch.messages):
+            self._quiet.disturbed()
+            return len(batch.messages)
         sent = [one.sent_at_ms for one in batch.messages if one.sent_at_ms]
-        is_end = batch.is_end and len(done) == len(batch.messages)
-        seen_at_ms = self._quiet.seen_at_ms(begun_at_ms, is_end=is_end, oldest_sent_at_ms=min(sent, default=None))
+        oldest_at_ms = min(sent, default=None)
+        seen_at_ms = self._quiet.seen_at_ms(begun_at_ms, is_end=batch.is_end, oldest_sent_at_ms=oldest_at_ms)
         await self._horizon.reached(self.source, "", seen_at_ms)
         return len(batch.messages)
 
@@ -83,14 +93,15 @@ class QueueReader:
         done = []
         for index, message in enumerate(messages):
             verdict = verdicts.get(index)
-            if verdict == "failed" or (verdict == "unknown" and not await self._kept(orjson.dumps(events[index]))):
+            if verdict in {"failed", "later"}:
                 continue
-            done.append(message)
+            if verdict != "unknown" or await self._kept(orjson.dumps(events[index])):
+                done.append(message)
         return done
 
     async def _kept(self, event: bytes) -> bool:
         try:
-            await self._inbox.keep(event, after_seconds=UNKNOWN_PAUSE_SECONDS)
+            await self._inbox.keep(event, after_seconds=UNKNOWN_PAUSE_SECONDS, is_unknown=True)
         except StoreFull:
             return False
         return True

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from config.errors import TryLater
 from worker.feedback.apply import Verdict
 from worker.feedback.horizon import Horizon
 from worker.feedback.patience import IDLE_PAUSE_SECONDS
@@ -26,6 +27,10 @@ from worker.feedback.surroundings import Surroundings
 
 #: First look at an event about a send that is not known yet.
 UNKNOWN_PAUSE_SECONDS = 2.0
+
+
+class NotAllApplied(TryLater):
+    """Some events of a page have to come again."""
 
 
 class Feed(Protocol):
@@ -49,7 +54,7 @@ class PositionSpool(Protocol):
 class Keeps(Protocol):
     """The inbox: spool/feedback_inbox.py."""
 
-    async def keep(self, event: bytes, *, after_seconds: float = 0) -> None:
+    async def keep(self, event: bytes, *, after_seconds: float = 0, is_unknown: bool = False) -> None:
         """Raises StoreUnavailable, StoreFull."""
         ...
 
@@ -140,6 +145,12 @@ class Reader:
 
     async def _apply(self, lines: tuple[bytes, ...]) -> None:
         events = list(sorted_out(lines, self.source, self._around).values())
-        for event, verdict in zip(events, await self._applier.apply_all(events), strict=True):
+        verdicts = await self._applier.apply_all(events)
+        for event, verdict in zip(events, verdicts, strict=True):
             if verdict in {"unknown", "failed"}:
-                await self._inbox.keep(orjson.dumps(event), after_seconds=UNKNOWN_PAUSE_SECONDS)
+                is_unknown = verdict == "unknown"
+                await self._inbox.keep(orjson.dumps(event), after_seconds=UNKNOWN_PAUSE_SECONDS, is_unknown=is_unknown)
+        if "later" in verdicts:
+            raise NotAllApplied(
+                "not all events could be applied", detail=f"{verdicts.count('later')} of {len(verdicts)}"
+            )

@@ -109,6 +109,8 @@ def ses_event_of(raw: Mapping[str, Any]) -> SesEvent | None:
 def _published(raw: Mapping[str, Any], event_type: str, mail: Mapping[str, Any]) -> dict[str, Any]:
     """The event in the shape of event publishing."""
     mail = {name: value for name, value in mail.items() if _is_proper(name, value)}
+    name, _ = _KINDS.get(event_type, ("", _nobody))
+    raw = {**raw, name: _told(raw.get(name))} if name in raw else raw
     if "eventType" in raw:
         return {**raw, "mail": mail}
     tags = dict(mail.get("tags", {}))
@@ -119,17 +121,29 @@ def _published(raw: Mapping[str, Any], event_type: str, mail: Mapping[str, Any])
     return {"eventType": event_type, "mail": {**mail, "tags": tags}, **rest}
 
 
+def _told(told: Any) -> dict[str, Any]:
+    """The event's object: nothing of it when it is none, and no instant that is not written as one."""
+    told = told if isinstance(told, dict) else {}
+    return {name: value for name, value in told.items() if name != "timestamp" or milliseconds(value) is not None}
+
+
 def _is_proper(name: str, value: Any) -> bool:
     """Whether a member of the mail has the type that it has with SES."""
     match name:
         case "tags":
             return isinstance(value, dict) and all(isinstance(one, list) for one in value.values())
         case "headers":
-            return isinstance(value, list) and all(isinstance(one, dict) and _text(one.get("name")) for one in value)
+            return isinstance(value, list) and all(map(_is_header, value))
+        case "destination":
+            return isinstance(value, list) and all(isinstance(one, str) for one in value)
         case "commonHeaders":
             return isinstance(value, dict)
         case _:
             return True
+
+
+def _is_header(value: Any) -> bool:
+    return isinstance(value, dict) and bool(_text(value.get("name"))) and isinstance(value.get("value"), str)
 
 
 def _unknown_name(raw: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ endpoint follow from the URL of the queue, unless the environment names an endpo
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,12 @@ _WAIT_SECONDS = 10
 # When a call comes back full, so many follow side by side.
 _MORE_CALLS = 7
 
+# Account and name; an endpoint of another kind may have more before them.
+_LEAST_PARTS = 2
+_MANY_DIGITS = 18
+_SHOWN = 200
+_NOT_SQS = "what answers at the queue's URL is not SQS: correct [feedback] queue_url"
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*")
 _REGION_IN_HOST = re.compile(r"(?:^|\.)(?:sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.")
 
 
@@ -85,12 +91,7 @@ class SqsQueue:
             VisibilityTimeout=HIDDEN_SECONDS,
             AttributeNames=["SentTimestamp"],
         )
-        return [
-            QueueMessage(
-                one.get("Body", ""), one["ReceiptHandle"], int(one.get("Attributes", {}).get("SentTimestamp", 0))
-            )
-            for one in answer.get("Messages", [])
-        ]
+        return _messages_of(answer)
 
     async def delete(self, messages: Sequence[QueueMessage]) -> int:
         """Takes them away for good; how many SQS did not: these come again. Raises QueueAway."""
@@ -100,16 +101,22 @@ class SqsQueue:
     async def _deleted(self, group: Sequence[QueueMessage]) -> int:
         entries = [{"Id": str(number), "ReceiptHandle": one.receipt} for number, one in enumerate(group)]
         answer = await self._asked("delete_message_batch", Entries=entries)
-        return len(answer.get("Failed", []))
+        return len(_rows(answer, "Failed"))
 
     async def _asked(self, operation: str, **parameters: Any) -> Any:
         try:
             client = await self._ready()
-            return await getattr(client, operation)(QueueUrl=self._url, **parameters)
+            answer = await getattr(client, operation)(QueueUrl=self._url, **parameters)
         except BotoErrors as error:
             trouble = trouble_of(error)
-            words = f"the queue of SES's events does not answer: {trouble.code}"
+            remedy = remedy_of(trouble.code)
+            words = f"the queue of SES's events does not answer: {trouble.code}{remedy and ': '}{remedy}"
             raise QueueAway(words, detail=f"{operation}: {trouble.detail}") from error
+        except Exception as error:  # the client's own mistakes about answers that are none of SQS's
+            raise QueueAway(_NOT_SQS, detail=f"{operation}: {type(error).__name__}: {error}") from error
+        if not _is_of_sqs(answer):
+            raise QueueAway(_NOT_SQS, detail=f"{operation}: {str(answer)[:_SHOWN]}")
+        return answer
 
     async def _ready(self) -> Any:
         if self._client is None:
@@ -123,6 +130,77 @@ class SqsQueue:
         if self._opened is not None:
             await self._opened.__aexit__(None, None, None)
             self._opened = self._client = None
+
+
+#: SQS's codes, as its JSON and its query protocol spell them → what to do. The beginning of a code counts.
+_REMEDIES: Mapping[str, str] = {
+    "QueueDoesNotExist": "correct [feedback] queue_url",
+    "AWS.SimpleQueueService.NonExistentQueue": "correct [feedback] queue_url",
+    "InvalidAddress": "correct [feedback] queue_url",
+    "AccessDenied": "allow these keys sqs:ReceiveMessage and sqs:DeleteMessage on it",
+    "Expired": "renew the AWS keys, or set this machine's clock",
+    "InvalidSignature": "correct the AWS keys, or set this machine's clock",
+    "SignatureDoesNotMatch": "correct the AWS keys, or set this machine's clock",
+    "RequestExpired": "set this machine's clock",
+    "InvalidClientTokenId": "correct the AWS keys",
+    "UnrecognizedClient": "correct the AWS keys",
+    "NoCredentials": "give this process AWS keys or a role",
+    "PartialCredentials": "give this process AWS keys or a role",
+    "EndpointConnectionError": "look at the network, or correct [feedback] queue_url",
+    "KMS": "allow these keys kms:Decrypt with the queue's key",
+}
+
+
+def remedy_of(code: str) -> str:
+    """What to do about an error of SQS; "" for what passes or is not known."""
+    return next((remedy for begin, remedy in _REMEDIES.items() if code.startswith(begin)), "")
+
+
+def _rows(answer: Any, name: str) -> list[dict[str, Any]]:
+    rows = answer.get(name) if isinstance(answer, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _is_of_sqs(answer: Any) -> bool:
+    """Whether it can be SQS's: a page of a proxy, which the client takes for an empty answer, would prove much."""
+    about = answer.get("ResponseMetadata") if isinstance(answer, dict) else None
+    if not isinstance(about, dict):
+        return False
+    return bool(about.get("RequestId")) or "json" in str((about.get("HTTPHeaders") or {}).get("content-type", ""))
+
+
+def _messages_of(answer: Any) -> list[QueueMessage]:
+    """Raises QueueAway for what has no receipt: nothing could be done with it."""
+    rows = _rows(answer, "Messages")
+    if not all(_text(one.get("ReceiptHandle")) for one in rows):
+        raise QueueAway(_NOT_SQS, detail="a message without a receipt")
+    return [QueueMessage(_text(one.get("Body")), _text(one["ReceiptHandle"]), _sent_at_ms(one)) for one in rows]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _sent_at_ms(message: Mapping[str, Any]) -> int:
+    attributes = message.get("Attributes")
+    told = _text(attributes.get("SentTimestamp")) if isinstance(attributes, dict) else ""
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < _MANY_DIGITS else 0
+
+
+def url_mistake(url: str) -> str:
+    """Why this cannot be the URL of a queue, in words; "" = it may be."""
+    if url.startswith("arn:"):
+        return "is an ARN: give the queue's URL"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        return f"is no URL: {error}"
+    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host):
+        return "must begin with https:// and the name of a host"
+    if len([part for part in parts.path.split("/") if part]) < _LEAST_PARTS:
+        return "must end with the account and the queue's name: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+    return ""
 
 
 def region_of(url: str) -> str:

@@ -18,8 +18,8 @@ from pathlib import Path
 from config.errors import TryLater
 from config.settings import RelaySettings, Settings
 from spool.keys import is_message_id
+from spool.mailbox_simulator import is_simulated
 
-MAILBOX_SIMULATOR = "simulator.amazonses.com"
 _ORIGINAL = b"X-Original-To: "
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
@@ -39,7 +39,7 @@ def is_allowed(address: str, settings: RelaySettings) -> bool:
     labels = domain.split(".")
     passing = {whole, domain, *("*." + ".".join(labels[n:]) for n in range(1, len(labels)))}
     return (
-        domain == MAILBOX_SIMULATOR
+        is_simulated(whole)
         or whole == settings.fence_redirect_to.lower()
         or any(pattern.lower() in passing for pattern in settings.fence_allowed)
     )

@@ -91,12 +91,15 @@ def _said_tags(message: Message, tags_in_headers: Mapping[str, str]) -> Mapping[
 
 
 def _tags(of_set: str, of_rules: Mapping[str, str], of_application: Mapping[str, str]) -> Mapping[str, str]:
-    """A rule's tag stands in for one of the application. SES takes so many: ours are kept, then those of rules."""
+    """A rule's tag stands in for one of the application. SES takes so many: ours are kept, then those of rules.
+
+    Nobody but us says what ours are: feedback goes by them.
+    """
     merged: dict[str, str] = {SET_TAG: of_set} if of_set else {}
     for tags in (of_rules, of_application):
         for name, value in tags.items():
-            merged.setdefault(name, value)
-    merged.pop(BATCH_TAG, None)
+            if name not in {BATCH_TAG, SET_TAG}:
+                merged.setdefault(name, value)
     return dict(list(merged.items())[: MAX_TAGS - 1])
 
 

@@ -36,7 +36,7 @@ async def load(work: Work, tools: Tools) -> Continue | Stop:
     if left_behind:
         work = await write(work, tools)
     if RecipientState.WAITING not in work.message.states and not tries.waiting(work.message.verdict):
-        if untold_failures(work.message):  # with the headers of the original, if they can be had
+        if untold_failures(work.message, tools.settings):  # with the headers of the original, if they can be had
             with suppress(ContentUnavailable):
                 work = dataclasses.replace(work, content=await tools.spool.content_of(work.message))
         return Continue(work)

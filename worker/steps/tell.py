@@ -4,12 +4,14 @@ The bounce is accepted into the spool in the same transaction that marks those r
 neither two bounces nor none. A message with the null sender is never answered (RFC 5321 section 6.1). Nor is a rule's
 text ever an answer to something that no person sent (RFC 3834 section 2): that SES refused it is told all the same.
 What was dropped is told to nobody, and about recipients that rules or functions added the sender never knew: no bounce
-shows their addresses. Who shares the address of another by a rule, and so was dropped, shares its failure.
+shows their addresses. Who shares the address of another by a rule, and so was dropped, shares its failure. SES makes no
+mail for a recipient on the suppression list, so mail of the API gets the Bounce event alone, unless bounce mail is on.
 """
 
 import dataclasses
 from collections.abc import Mapping
 
+from config.settings import Settings
 from spool.records import Message, NewMessage, new_message_id
 from spool.states import RecipientState
 from spool.verdicts import Decision
@@ -23,7 +25,7 @@ from worker.work import Continue, Stop, Work, write
 
 async def tell(work: Work, tools: Tools) -> Continue | Stop:
     """Makes at most one bounce for all that failed since the last one."""
-    untold = untold_failures(work.message)
+    untold = untold_failures(work.message, tools.settings)
     if not untold:
         return Continue(work)
     tools.failpoints.reached("tell.before_bounce")
@@ -38,9 +40,12 @@ async def tell(work: Work, tools: Tools) -> Continue | Stop:
 _BLOCKED = "The administrator of this mail system does not let it pass."
 
 
-def untold_failures(message: Message) -> list[int]:
+def untold_failures(message: Message, settings: Settings) -> list[int]:
     """Recipients that the sender, if there is one, has still to hear of."""
-    return sorted(_untold(message)) if message.sender else []
+    if not message.sender:
+        return []
+    told_by_event = message.suppressed if message.door == "api" and not settings.feedback.bounce_mail else frozenset()
+    return sorted(index for index, failing in _untold(message).items() if failing not in told_by_event)
 
 
 def _untold(message: Message) -> Mapping[int, int]:

@@ -1,5 +1,6 @@
 """POST /feedback/sns: what is believed, what is refused, and what SNS is to bring again."""
 
+import asyncio
 import base64
 import datetime as dt
 import io
@@ -12,12 +13,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
+from structlog.testing import capture_logs
 
+from aws_api.feedback.certificates import Certificates, CertificatesAway
 from aws_api.feedback.door import DOOR, PATH, ROUTES, SnsDoor
-from aws_api.feedback.envelope import NotAnEnvelope, envelope_of, string_to_sign
+from aws_api.feedback.envelope import Forged, NotAnEnvelope, envelope_of, string_to_sign
+from aws_api.feedback.refusals import Refusals
 from aws_api.feedback.rsa_signature import NoKey, is_right, key_of
 from aws_api.tools import TOOLS
 from config.errors import Refused, TryLater
@@ -90,7 +95,7 @@ class FakeInbox:
         self.kept: list[bytes] = []
         self.troubles: list[TryLater] = []
 
-    async def keep(self, event: bytes, *, after_seconds: float = 0) -> None:
+    async def keep(self, event: bytes, *, after_seconds: float = 0, is_unknown: bool = False) -> None:
         if self.troubles:
             raise self.troubles.pop()
         self.kept.append(event)
@@ -125,6 +130,18 @@ class Stand:
         if isinstance(found, Exception):
             raise found
         return found
+
+
+class OneBody:
+    """A request that is nothing but its body."""
+
+    def __init__(self, body: bytes) -> None:
+        self.headers: dict[str, str] = {}
+        self.content = self
+        self._body = [body]
+
+    async def read(self, _: int) -> bytes:
+        return self._body.pop() if self._body else b""
 
 
 @pytest.fixture
@@ -174,8 +191,7 @@ def _raw(values: dict[str, Any]) -> dict[str, Any]:
         lambda: signed(a_notification(SigningCertURL=CERTIFICATE_URL.replace("https://", "https://evil@"))),
         lambda: signed(a_notification(SigningCertURL=CERTIFICATE_URL.replace("f3ec", "0000"))),
         lambda: signed(a_notification(SigningCertURL=CERTIFICATE_URL + "\n")),
-        lambda: signed(a_notification(Timestamp="2026-01-01T00:00:00.000Z")),
-        lambda: signed(a_notification(Timestamp="2026-01-02T04:04:00.000Z")),
+        lambda: signed(a_notification(Timestamp="2026-01-01T00:00:00.000Z"), key=OTHER_KEY),
         lambda: signed(a_confirmation(SubscribeURL="https://evil.example/?Action=ConfirmSubscription")),
     ],
 )
@@ -192,6 +208,8 @@ async def test_what_is_forged_is_refused_for_good(stand: Stand, forge: Callable[
         b"no json",
         b"[]",
         b'{"Type":"Other"}',
+        b'{"Type":[]}',
+        b'{"Type":{}}',
         json.dumps(a_notification()).encode(),
         json.dumps({**signed(a_notification()), "SignatureVersion": "3"}).encode(),
         json.dumps({**signed(a_notification()), "Timestamp": "yesterday"}).encode(),
@@ -223,6 +241,16 @@ async def test_a_spool_that_is_not_safe_or_full_keeps_nothing(stand: Stand):
     assert stand.inbox.kept == []
 
 
+@pytest.mark.parametrize("timestamp", ["2026-01-01T00:00:00.000Z", "2026-01-02T04:04:00.000Z"])
+async def test_a_clock_that_is_wrong_loses_nothing_that_sns_signed(stand: Stand, timestamp: str):
+    assert stand.door.refusals.notes() == ()
+    status, words = await post(stand, signed(a_notification(Timestamp=timestamp)))
+    assert (status, "clock of this machine" in words) == (503, True)
+    assert stand.inbox.kept == []
+    (note,) = stand.door.refusals.notes()
+    assert "clock of this machine" in note
+
+
 @pytest.mark.parametrize("answer", [Answer(500), TryLater("away"), Refused("not allowed")])
 async def test_a_certificate_that_cannot_be_fetched_now_lets_sns_come_again(stand: Stand, answer: Any):
     stand.answers[CERTIFICATE_URL] = answer
@@ -231,11 +259,108 @@ async def test_a_certificate_that_cannot_be_fetched_now_lets_sns_come_again(stan
     assert (await post(stand, signed(a_notification())))[0] == 200
 
 
-async def test_a_certificate_without_a_key_of_rsa_verifies_nothing(stand: Stand):
+async def test_a_certificate_without_a_key_of_rsa_verifies_nothing_and_loses_nothing(stand: Stand):
     for pem in (b"", b"no certificate", certificate(ec.generate_private_key(ec.SECP256R1())), PEM[:400]):
         stand = Stand()
         stand.answers[CERTIFICATE_URL] = Answer(body=pem)
-        assert (await post(stand, signed(a_notification())))[0] == 403
+        assert (await post(stand, signed(a_notification())))[0] == 503
+        assert stand.inbox.kept == []
+
+
+@pytest.mark.parametrize("hiccup", [Answer(body=b"<html>"), Answer(403)])
+async def test_a_certificate_that_came_wrong_is_asked_for_again_soon(hiccup: Answer):
+    answers, now = [hiccup, Answer(body=PEM)], [0.0]
+
+    async def get(url: str, seconds: float, most_bytes: int) -> Answer:
+        return answers.pop(0)
+
+    certificates = Certificates(get, clock=lambda: now[0])
+    for now[0] in (0.0, 1.0):  # it is remembered for a moment
+        with pytest.raises(CertificatesAway):
+            await certificates.key(CERTIFICATE_URL)
+    now[0] = 60.0
+    assert await certificates.key(CERTIFICATE_URL)
+
+
+class SlowSns:
+    """Answers when it is let; counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.goes = asyncio.Event()
+
+    async def get(self, url: str, seconds: float, most_bytes: int) -> Answer:
+        self.asked.append(url)
+        await self.goes.wait()
+        return Answer(body=PEM) if url == CERTIFICATE_URL else Answer(404)
+
+
+async def settled(tasks: list[asyncio.Task[Any]], *, until: int) -> int:
+    """How many are done, once that many are, and nothing more can be."""
+    async with asyncio.timeout(20):
+        while sum(task.done() for task in tasks) < until:
+            await asyncio.sleep(0)
+    return sum(task.done() for task in tasks)
+
+
+async def test_many_forged_messages_wait_for_no_certificate_and_hold_no_memory():
+    inbox, sns = FakeInbox(), SlowSns()
+    door = SnsDoor(inbox, (TOPIC,), sns.get, clock=lambda: NOW)  # type: ignore[arg-type]  # a fake
+    bodies = [
+        json.dumps(signed(a_notification(SigningCertURL=CERTIFICATE_URL.replace("f3ec", f"{number:04}")))).encode()
+        for number in range(100)
+    ]
+    tasks = [asyncio.create_task(door.take(OneBody(body), Report())) for body in bodies]  # type: ignore[arg-type]
+    # One asks, twenty wait, the others may come again.
+    assert await settled(tasks, until=79) == 79
+    assert len(sns.asked) == 1
+    assert door.held_bytes == sum(map(len, bodies[:21]))
+    sns.goes.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert door.held_bytes == 0
+    assert {type(end) for end in ends} == {Forged, CertificatesAway}
+    assert len(sns.asked) <= 12  # ten at once, one a second
+
+
+async def test_a_certificate_that_verified_stands_behind_no_forged_one():
+    sns, now = SlowSns(), [0.0]
+    certificates = Certificates(sns.get, clock=lambda: now[0])
+    sns.goes.set()
+    await certificates.key(CERTIFICATE_URL)
+    certificates.note_verified(CERTIFICATE_URL)
+    sns.goes.clear()
+    now[0] = 100_000.0
+    forged = [asyncio.create_task(certificates.key(f"forged {number}")) for number in range(30)]
+    await settled(forged, until=9)
+    ours = asyncio.create_task(certificates.key(CERTIFICATE_URL))
+    async with asyncio.timeout(20):
+        while CERTIFICATE_URL not in sns.asked[1:]:
+            await asyncio.sleep(0)
+    sns.goes.set()
+    assert await ours
+    await asyncio.gather(*forged, return_exceptions=True)
+
+
+def test_junk_fills_no_log():
+    now = [0.0]
+    refusals = Refusals(lambda: now[0])
+    with capture_logs() as lines:
+        for _ in range(1000):
+            refusals.note(400, NotAnEnvelope("The body is no JSON."))
+        refusals.note(403, Forged("The signature is wrong."))
+        now[0] = 11.0
+        refusals.note(400, NotAnEnvelope("The body is no JSON."))
+    assert [(line["status"], line["times"]) for line in lines] == [(400, 1), (403, 1), (400, 1000)]
+
+
+@pytest.mark.parametrize(("version", "words"), [("1", "set SignatureVersion 2"), ("2", "OpenSSL")])
+def test_a_machine_without_the_algorithm_lets_sns_come_again(version: Any, words: str):
+    class Hardened:
+        def verify(self, *_: object) -> None:
+            raise UnsupportedAlgorithm("SHA-1 is off")
+
+    with pytest.raises(TryLater, match=words):
+        is_right(Hardened(), version, b"text", "AAAA")  # type: ignore[arg-type]  # a fake
 
 
 async def test_a_subscription_to_our_topic_is_confirmed(stand: Stand):

@@ -34,6 +34,11 @@ def test_an_empty_queue_needs_no_advice():
     assert advice(picture()) == ()
 
 
+def test_the_age_of_mail_that_has_just_come_is_not_told_as_nothing():
+    seen = figures(places={**WELL.places, Place.DUE: 1}, oldest_waiting_seconds=0.0)
+    assert told(picture(seen)).startswith("1 message unfinished, the oldest for less than 10 s\n")
+
+
 def test_one_wake_up_is_told_once():
     once = dataclasses.replace(PARKED, messages=1, last_at_ms=PARKED.first_at_ms)
     seen = figures(places={**WELL.places, Place.PARKED: 1})

@@ -3,6 +3,7 @@
 import orjson
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from config.errors import Refused, TryLater
 from sending_events.destinations.aws_targets import AwsFailed, AwsTargets, region_of
@@ -23,6 +24,9 @@ RECORDS = [an_event(number) for number in range(4)]
 STREAM = {"DeliveryStreamARN": "arn:aws:firehose:eu-west-1:123456789012:deliverystream/s"}
 TOPIC = {"TopicARN": "arn:aws:sns:eu-west-1:123456789012:t"}
 BUS = {"EventBusArn": "arn:aws:events:eu-west-1:123456789012:event-bus/b"}
+
+
+METRICS_TAKEN = {"ResponseMetadata": {"RequestId": "1"}}
 
 
 class Calls:
@@ -62,13 +66,19 @@ async def test_firehose_gets_exactly_the_records_again_that_it_did_not_take():
 
 
 async def test_firehose_requests_keep_both_limits():
-    aws = Calls(lambda _, __: {"FailedPutCount": 0, "RequestResponses": []})
+    aws = Calls(
+        lambda _, parameters: {
+            "FailedPutCount": 0,
+            "RequestResponses": [{"RecordId": "x"}] * len(parameters["Records"]),
+        }
+    )
     await FirehoseDestination("s:f", STREAM, aws).take([an_event(n, padding="x" * 900_000) for n in range(9)])
     assert [len(parameters["Records"]) for *_, parameters in aws.made] == [4, 4, 1]
 
 
 async def test_a_part_of_sns_is_published_again_and_what_never_can_be_is_refused():
-    aws = Calls(lambda *_: {"Failed": [{"Id": "1", "Code": "InternalError", "SenderFault": False}]})
+    failed = {"Id": "1", "Code": "InternalError", "SenderFault": False}
+    aws = Calls(lambda *_: {"Successful": [{"Id": number} for number in "023"], "Failed": [failed]})
     one = SnsDestination("s:t", TOPIC, aws)
     with pytest.raises(TryLater, match="1 of 4 events: InternalError"):
         await one.take(RECORDS)
@@ -97,7 +107,7 @@ async def test_a_part_of_event_bridge_is_put_again():
 
 
 async def test_entries_of_event_bridge_name_the_identity():
-    aws = Calls(lambda *_: {"FailedEntryCount": 0, "Entries": []})
+    aws = Calls(lambda *_: {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}, {"EventId": "2"}]})
     event = orjson.loads(RECORDS[0])
     event["mail"]["sourceArn"] = "arn:aws:ses:eu-west-1:123456789012:identity/example.com"
     await EventBridgeDestination("s:b", BUS, aws).take([orjson.dumps(event), RECORDS[1]])
@@ -105,6 +115,41 @@ async def test_entries_of_event_bridge_name_the_identity():
     assert first["Resources"] == [event["mail"]["sourceArn"]]
     assert "Resources" not in second
     assert (first["Source"], first["EventBusName"]) == ("mailsluice.ses", BUS["EventBusArn"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"RequestResponses": [], "Entries": [], "Successful": [], "ResponseMetadata": {"HTTPStatusCode": 200}},
+        {"RequestResponses": [{}] * 3, "Entries": [{}] * 3, "Successful": [{"Id": "0"}, {"Id": "1"}]},
+        {"RequestResponses": "none", "Entries": [None] * 4, "Failed": [{"Id": "9", "Code": "x"}]},
+    ],
+)
+@pytest.mark.parametrize("kind", ["firehose", "sns", "eventbridge", "cloudwatch"])
+async def test_an_answer_that_says_nothing_about_the_events_is_no_yes(kind, answer):
+    aws = Calls(lambda *_: answer)
+    one = {
+        "firehose": FirehoseDestination("s:f", STREAM, aws),
+        "sns": SnsDestination("s:t", TOPIC, aws),
+        "eventbridge": EventBridgeDestination("s:b", BUS, aws),
+        "cloudwatch": CloudWatchDestination("s:c", {}, aws),
+    }[kind]
+    now = happened_at({"eventType": "Send"}).isoformat()
+    for tries in (1, 2):
+        with pytest.raises(TryLater, match="did not say what became of the events"):
+            await one.take([an_event(number, send={"timestamp": now}) for number in range(4)])
+        assert len(aws.made) == tries, "all of them are given again"
+
+
+@pytest.mark.parametrize("odd", [{"click": [1]}, {"mail": {"tags": [], "timestamp": 5}}, {"click": {"timestamp": 5}}])
+async def test_an_event_of_an_odd_form_is_refused_by_cloud_watch_and_no_trouble(odd):
+    aws = Calls(lambda *_: METRICS_TAKEN)
+    dimension = {"DimensionName": "team", "DimensionValueSource": "messageTag", "DefaultDimensionValue": "none"}
+    event = orjson.loads(an_event(1, "Click")) | odd
+    with pytest.raises(Refused, match="not in SES's form"):
+        await CloudWatchDestination("s:c", {"DimensionConfigurations": [dimension]}, aws).take([orjson.dumps(event)])
+    assert aws.made == []
 
 
 async def test_events_too_large_for_a_service_are_refused_before_any_call():
@@ -120,7 +165,7 @@ async def test_events_too_large_for_a_service_are_refused_before_any_call():
 
 
 async def test_a_metric_is_counted_once_for_all_events_of_a_minute():
-    aws = Calls(lambda *_: {})
+    aws = Calls(lambda *_: METRICS_TAKEN)
     dimension = {"DimensionName": "team", "DimensionValueSource": "messageTag", "DefaultDimensionValue": "none"}
     one = CloudWatchDestination("s:c", {"DimensionConfigurations": [dimension], "Region": "eu-west-1"}, aws)
     now = happened_at({"eventType": "Send"}).isoformat()
@@ -141,7 +186,7 @@ async def test_a_metric_is_counted_once_for_all_events_of_a_minute():
 
 async def test_metric_data_that_were_taken_are_not_counted_again_when_the_next_call_fails():
     def answer(number, parameters):
-        return AwsFailed("CloudWatch did not answer") if number == 2 else {}
+        return AwsFailed("CloudWatch did not answer") if number == 2 else METRICS_TAKEN
 
     aws = Calls(answer)
     dimension = {"DimensionName": "team", "DimensionValueSource": "messageTag", "DefaultDimensionValue": "none"}
@@ -228,6 +273,8 @@ def refusal(code):
         (refusal("ThrottledException"), "SNS answered ThrottledException"),
         (NoCredentialsError(), "there are no AWS credentials for SNS"),
         (EndpointConnectionError(endpoint_url="http://x"), r"SNS did not answer \(EndpointConnectionError\)"),
+        (KeyError("Error"), r"SNS cannot be called, or understood \(KeyError\)"),
+        (ResponseParserError("no XML"), r"SNS cannot be called, or understood \(ResponseParserError\)"),
     ],
 )
 async def test_whatever_a_service_does_not_do_is_tried_later(error, reason):

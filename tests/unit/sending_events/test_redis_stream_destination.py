@@ -57,6 +57,28 @@ async def test_a_replay_adds_the_events_again(redis):
     assert await ids(redis) == ["1", "2", "3", "4", "2", "3", "4"]
 
 
+async def test_a_replay_into_a_stream_that_was_emptied_adds_its_events(redis):
+    one = RedisStreamDestination("s:r", {"Key": "mail-events"}, lambda: redis)
+    await one.take(records(1, 2))
+    await redis.delete("mail-events")
+    await one.take(records(1, 2))
+    assert await ids(redis) == ["1", "2"]
+
+
+async def test_a_server_that_is_full_takes_nothing_and_the_events_wait(redis):
+    one = RedisStreamDestination("s:r", {"Key": "mail-events"}, lambda: redis)
+    await one.take(records(1))
+    await redis.config_set("maxmemory", 1024)
+    try:
+        with pytest.raises(TryLater, match="did not take the events"):
+            await one.take(records(2, 3))
+        assert await ids(redis) == ["1"]
+    finally:
+        await redis.config_set("maxmemory", 0)
+    await one.take(records(2, 3))
+    assert await ids(redis) == ["1", "2", "3"]
+
+
 async def test_two_destinations_of_one_stream_do_not_disturb_each_other(redis):
     for name in ("s:a", "s:b"):
         await RedisStreamDestination(name, {"Key": "{mail}events"}, lambda: redis).take(records(1))

@@ -13,7 +13,7 @@ from config.errors import TryLater
 from spool.scripts import Script, StoreFull, StoreUnavailable, translated
 
 FOLDER = Path(spool.__file__).parent / "lua"
-PARTS = {"prelude", "lanes", "places", "quota", "facts", "flow", "suppression", "reputation"}
+PARTS = {"prelude", "lanes", "places", "quota", "facts", "flow", "suppression", "reputation", "inbox"}
 MODULES = [importlib.import_module(f"spool.{one.name}") for one in pkgutil.iter_modules(spool.__path__)]
 ALL = {value.name: value for one in MODULES for value in vars(one).values() if isinstance(value, Script)}
 READING = {

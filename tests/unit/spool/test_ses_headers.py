@@ -84,15 +84,17 @@ def test_a_hostile_header_section_costs_no_more_than_its_length(unit: bytes, mil
 
 
 def test_a_mark_knows_caller_key_and_recipients_in_any_order_and_spelling():
-    mark = once_of("app", "1", ["b@Example.net", "a@example.net", "a@EXAMPLE.net"])
-    assert mark == once_of("app", "1", ("a@example.net", "b@example.net"))
+    mark = once_of(("user", "app"), "1", ["b@Example.net", "a@example.net", "a@EXAMPLE.net"])
+    assert mark == once_of(("user", "app"), "1", ("a@example.net", "b@example.net"))
     others = [
-        once_of("app", "2", ["a@example.net", "b@example.net"]),
-        once_of("other", "1", ["a@example.net", "b@example.net"]),
-        once_of("app", "1", ["a@example.net"]),
-        once_of("app", "1", ["A@example.net", "b@example.net"]),
-        once_of("app1", "", ["a@example.net"]),
-        once_of("\udcff", "1", []),
+        once_of(("user", "app"), "2", ["a@example.net", "b@example.net"]),
+        once_of(("key", "app"), "1", ["a@example.net", "b@example.net"]),
+        once_of(("from", "app"), "1", ["a@example.net", "b@example.net"]),
+        once_of(("user", "other"), "1", ["a@example.net", "b@example.net"]),
+        once_of(("user", "app"), "1", ["a@example.net"]),
+        once_of(("user", "app"), "1", ["A@example.net", "b@example.net"]),
+        once_of(("user", "app1"), "", ["a@example.net"]),
+        once_of(("from", "\udcff"), "1", []),
     ]
     assert len({mark, *others}) == len(others) + 1
-    assert once_of("app", "", ["a@example.net"]) == ""
+    assert once_of(("user", "app"), "", ["a@example.net"]) == ""

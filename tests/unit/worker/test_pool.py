@@ -1,5 +1,7 @@
 import asyncio
 import contextvars
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -340,6 +342,25 @@ class TestTheLifespan:
         release.set()
         assert outcome.result(5) == ["opened"]
         stopping.join(5)
+        assert pool.trace == ["opened", "closed"]
+
+    def test_it_may_be_cut_short_by_a_cold_shutdown_in_the_middle(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pool, coroutine = PoolWithTools(1, app=app), Coroutine()
+        pool.start()
+        body_in(pool, lambda: run_on_loop(coroutine))
+        assert coroutine.began.wait(5)
+
+        def interrupted() -> None:  # as the signal handler of a cold shutdown does while a warm one waits
+            monkeypatch.setattr(state, "should_terminate", True)
+            pool.stop()
+
+        before = signal.signal(signal.SIGUSR2, lambda *_: interrupted())
+        try:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR2)).start()
+            pool.stop()
+        finally:
+            signal.signal(signal.SIGUSR2, before)
+        assert coroutine.was_cancelled.is_set()
         assert pool.trace == ["opened", "closed"]
 
     def test_what_is_held_is_asked_for_by_its_kind(self) -> None:

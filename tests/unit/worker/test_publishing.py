@@ -69,15 +69,16 @@ async def test_hanging_destinations_hold_no_task_and_delay_no_other(publisher):
     assert sorted(publisher.cancelled) == sorted(publisher.hanging)
 
 
-async def test_rounds_are_bounded_in_number(publisher):
+async def test_rounds_of_sets_are_bounded_in_number_and_the_settings_destinations_have_places_of_their_own(publisher):
     rounds = rounds_of(publisher, [], most=2)
-    publisher.hanging = {"one", "two"}
-    await asyncio.gather(rounds.begin("one"), rounds.begin("two"))
-    await rounds.begin("three")
-    assert sorted(publisher.begun) == ["one", "two"]
+    publisher.hanging = {"a:one", "a:two", "log"}
+    await asyncio.gather(*(rounds.begin(name) for name in ("a:one", "a:two", "log")))
+    await rounds.begin("a:three")
+    await rounds.begin("file")
+    assert sorted(publisher.begun) == ["a:one", "a:two", "file", "log"]
     await rounds.finish()
-    await rounds.begin("three")
-    assert publisher.begun[-1] == "three"
+    await rounds.begin("a:three")
+    assert publisher.begun[-1] == "a:three"
     await rounds.finish()
 
 

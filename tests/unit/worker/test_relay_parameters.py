@@ -76,6 +76,13 @@ async def test_ours_and_those_of_rules_are_kept_of_too_many_tags():
     assert call.tags["sluice-batch"] != "forged"
 
 
+async def test_our_own_tags_are_nobody_elses():
+    forged = (("sluice-batch", "forged"), ("sluice-set", "forged"), ("a", "1"))
+    call = await called(said(tags=forged), Part((), tags={"sluice-set": "rule", "sluice-batch": "rule"}))
+    assert set(call.tags) == {"sluice-batch", "a"}
+    assert call.tags["sluice-batch"].endswith("-000000.1")
+
+
 async def sets_told(ses: AnsweringSes, of, **settings) -> dict[str, list[tuple[str, tuple[int, ...] | None]]]:
     """kind → (set, recipients) of the events of a relay and its end."""
     tools = stand(ses, **settings)

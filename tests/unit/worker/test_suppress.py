@@ -118,6 +118,25 @@ async def test_the_sender_is_told_with_status_5_1_1():
     assert b"r0@example.net" not in bounce.content
 
 
+@pytest.mark.parametrize(("bounce_mail", "bounces"), [(False, 0), (True, 1)])
+async def test_the_sender_of_api_mail_gets_the_event_alone_unless_bounce_mail_is_on(bounce_mail, bounces):
+    tools = tools_with(List("r1@example.net"), Accepted("ses-1"), feedback={"bounce_mail": bounce_mail})
+    done = await relayed(tools, message(door="api"))
+    told = await tell(done, tools)
+    assert isinstance(told, Continue)
+    assert sum(len(one.spawned) for one in tools.spool.settlements) == bounces
+    assert [EventRecord.decode(one).kind for one in tools.spool.settlements[0].events] == ["suppressed"]
+
+
+async def test_other_failures_of_api_mail_are_told_without_the_suppressed():
+    tools = tools_with(List())
+    of = message(door="api", recipients=3, states=(REJECTED, REJECTED, SENT), suppressed=frozenset({0}))
+    await tell(work(tools, of), tools)
+    [bounce] = tools.spool.settlements[-1].spawned
+    assert b"r1@example.net" in bounce.content
+    assert b"r0@example.net" not in bounce.content
+
+
 async def test_whoever_holds_the_message_next_knows_why_it_was_refused():
     tools = tools_with(List())
     of = message(recipients=2, states=(REJECTED, SENT), suppressed=frozenset({0}))

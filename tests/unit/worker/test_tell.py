@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from config.settings import Settings
 from spool.states import RecipientState
 from spool.verdicts import Decision, Verdict
 from tests.unit.worker.stand import AnsweringSes, Rules, attempt, message, rule, stand, work
@@ -45,7 +46,7 @@ async def test_who_shares_an_address_shares_its_failure_and_nobody_learns_the_ad
     assert fields_of(tools, "Diagnostic-Code") == [said, said]
     assert b"hidden.example" not in tools.spool.settlements[-1].spawned[0].content
     assert of.message.told == {0, 1}
-    assert untold_failures(of.message) == []
+    assert untold_failures(of.message, Settings()) == []
 
 
 async def test_it_is_told_for_an_added_address_and_with_the_words_of_a_rule():
@@ -69,16 +70,16 @@ async def test_it_is_told_for_an_added_address_and_with_the_words_of_a_rule():
     ],
 )
 def test_who_shares_an_address_that_has_not_failed_is_told_nothing(of):
-    assert untold_failures(of) == []
+    assert untold_failures(of, Settings()) == []
 
 
 def test_who_was_dropped_for_another_reason_is_told_nothing():
-    assert untold_failures(sharing(REJECTED, DROPPED, because="a function said so")) == [0]
+    assert untold_failures(sharing(REJECTED, DROPPED, because="a function said so"), Settings()) == [0]
 
 
 def test_a_rules_bounce_is_no_answer_to_a_machine_for_those_who_share_it_either():
-    assert untold_failures(sharing(REJECTED, DROPPED, text="no", is_auto_submitted=True)) == []
-    assert untold_failures(sharing(REJECTED, DROPPED, is_auto_submitted=True)) == [0, 1]
+    assert untold_failures(sharing(REJECTED, DROPPED, text="no", is_auto_submitted=True), Settings()) == []
+    assert untold_failures(sharing(REJECTED, DROPPED, is_auto_submitted=True), Settings()) == [0, 1]
 
 
 async def test_without_rules_ses_says_what_it_says():

@@ -90,7 +90,7 @@ class FakeInbox:
     def __init__(self) -> None:
         self.kept: list[bytes] = []
 
-    async def keep(self, event: bytes, *, after_seconds: float = 0) -> None:
+    async def keep(self, event: bytes, *, after_seconds: float = 0, is_unknown: bool = False) -> None:
         assert after_seconds > 0
         self.kept.append(event)
 
