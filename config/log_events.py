@@ -110,8 +110,9 @@ LOG_EVENTS: dict[str, str] = {
     "events.too_old": "a failing destination has not taken events for max_age_seconds; they are dead letters now",
     "events.round_failed": "a round of a destination ended by a bug, or the spool did not answer; it is begun anew",
     "events.lost": "events beyond the limits of the backlog were removed before a destination took them",
-    "events.destination_unreadable": "a stored event destination cannot be read; it counts as disabled until it is put right",
+    "events.destination_unreadable": "a stored event destination cannot be read; it counts as disabled",
     "events.sets_unreadable": "the configuration sets could not be looked up; the destinations known so far go on",
+    "events.message_unreadable": "a message cannot be read; its events are told as of one that is forgotten",
     "events.announce_failed": "what waits for destinations could not be found out; it is tried again",
     "event": "one event, written by the destination `log`",
     # supervisor

@@ -20,7 +20,11 @@ def key_add(
     name: KeyName,
     sender: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Sender it may use: user@domain, domain, *.domain; default: any."),
+        typer.Option(
+            metavar="PATTERN",
+            help="Sender it may use: user@domain, domain, *.domain; default: any. With one, the key may neither change "
+            "configuration sets nor use the suppression list.",
+        ),
     ] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from sending_events.records import UnreadableEvent, checked_id
+from sending_events.records import UnreadableEvent, checked_id, checked_text
 
 KIND = "ses"
 
@@ -50,17 +50,20 @@ class FeedbackRecord:
         """The inverse. Raises UnreadableEvent."""
         try:
             values = orjson.loads(raw)
-            texts = (values["type"], values.get("ses", ""), values.get("set", ""))
-            if not all(isinstance(text, str) for text in texts) or not isinstance(values["event"], dict):
-                raise TypeError("members of a wrong type")
             return cls(
-                event_type=values["type"],
+                event_type=checked_text(values["type"]),
                 message_id=checked_id(values["id"]),
                 at_ms=int(values["at"]),
-                ses_message_id=values.get("ses", ""),
-                event=values["event"],
+                ses_message_id=checked_text(values.get("ses", "")),
+                event=_members(values["event"]),
                 attempt=int(values.get("n", 0)),
-                configuration_set=values.get("set", ""),
+                configuration_set=checked_text(values.get("set", "")),
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
+
+
+def _members(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value

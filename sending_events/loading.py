@@ -7,6 +7,8 @@ loaded again either, as nothing of it that events tell changes any more. Both ar
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
+from config.errors import TryLater
+from config.logs import get_log
 from sending_events.header_facts import HeaderFacts, facts_of
 from sending_events.operator_acts import OperatorAct
 from sending_events.progress import Entry
@@ -63,15 +65,34 @@ class Loader:
         others = list(ids - known.keys())
         if not others:
             return known
-        # One request, whoever needs what: requests cost more than what they carry.
-        if all(id_ in self._headers for id_ in others):
-            messages = await self._spool.load_summaries(others)
-            found = {id_: self._remembered(message, self._headers[id_]) for id_, message in messages.items()}
-        else:
-            rows = await self._spool.load_for_events(others)
-            found = {id_: self._remembered(row[0], self._facts(id_, *row[1:])) for id_, row in rows.items()}
+        try:
+            found = await self._loaded(others)
+        except TryLater:
+            raise
+        except Exception as error:  # noqa: BLE001 - a message that cannot be read is as one that is forgotten
+            get_log().warning("events.message_unreadable", error=type(error).__name__, exc_info=error)
+            found = await self._loaded_one_by_one(others)
         seen |= {id_: one for id_, one in found.items() if len(one.message.recipients) <= _FEW_RECIPIENTS}
         return known | found
+
+    async def _loaded(self, ids: list[str]) -> dict[str, Known]:
+        # One request, whoever needs what: requests cost more than what they carry.
+        if all(id_ in self._headers for id_ in ids):
+            messages = await self._spool.load_summaries(ids)
+            return {id_: self._remembered(message, self._headers[id_]) for id_, message in messages.items()}
+        rows = await self._spool.load_for_events(ids)
+        return {id_: self._remembered(row[0], self._facts(id_, *row[1:])) for id_, row in rows.items()}
+
+    async def _loaded_one_by_one(self, ids: list[str]) -> dict[str, Known]:
+        found: dict[str, Known] = {}
+        for id_ in ids:
+            try:
+                found |= await self._loaded([id_])
+            except TryLater:
+                raise
+            except Exception:  # noqa: BLE001, S112 - told above
+                continue
+        return found
 
     def _facts(self, message_id: str, section: bytes, is_truncated: bool) -> HeaderFacts | None:  # noqa: FBT001 - as the spool tells it
         if known := self._headers.get(message_id):

@@ -14,8 +14,9 @@ Theory of operation
    rest is taken, in order. So does one that a destination fails over in a way that nobody thought of, five times. An
    entry that cannot be rendered becomes a dead letter at once.
 6. `trim` removes what all destinations have behind them, but for what is kept for a replay, and the oldest entries
-   beyond `max_backlog` or `max_backlog_bytes`: a dead destination loses events, counted, before the server fills up. While
-   the server is above its mark nothing is kept for a replay. A destination that is no longer configured holds nothing back; configured again, it goes on where it was or at the oldest entry kept.
+   beyond `max_backlog` or `max_backlog_bytes`: a dead destination loses events, counted, before the server fills up.
+   While the server is above its mark nothing is kept for a replay. A destination that is no longer configured holds
+   nothing back; configured again, it goes on where it was or at the oldest entry kept.
 7. A replay sets a cursor back (replay.py): 3 goes on from there, with the same event ids.
 Invariant: every entry is in the stream, or behind every configured cursor, or counted as lost; an entry behind a
 cursor was not wanted, was taken at least once, or is counted as refused or as too old.

@@ -103,10 +103,8 @@ class EventRecord:
         try:
             values = orjson.loads(raw)
             recipients, get = values.get("r"), values.get
-            if not isinstance(values["k"], str) or not isinstance(get("set", ""), str):
-                raise TypeError("members of a wrong type")
             return cls(  # by position: as fast again, for every event
-                values["k"],
+                checked_text(values["k"]),
                 checked_id(values["id"]),
                 values["at"],
                 None if recipients is None else tuple(recipients),
@@ -119,7 +117,7 @@ class EventRecord:
                 get("do", ""),
                 get("way", ""),
                 get("ver", ""),
-                get("set", ""),
+                checked_text(get("set", "")),
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableEvent("not an event", detail=f"{type(error).__name__}: {error}") from error
@@ -149,6 +147,13 @@ def checked_id(message_id: str) -> str:
     if not is_message_id(message_id):
         raise ValueError("not a message id")
     return message_id
+
+
+def checked_text(value: Any) -> Any:
+    """The value, when it is a text: others cannot be looked up, and would stop whoever tries. Raises TypeError."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
 
 
 def iso(at_ms: int) -> str:

@@ -2,12 +2,23 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
 from simulator.caller import ACCOUNT_ID
 from simulator.query_calls import QueryCall, entries, members, texts_of
-from simulator.refusals import INVALID_PARAMETER, NOT_FOUND, Refused
+from simulator.refusals import (
+    EMPTY_BATCH,
+    INVALID_ENTRY,
+    INVALID_PARAMETER,
+    LARGE_BATCH,
+    LONG_BATCH,
+    NOT_FOUND,
+    SAME_ENTRY,
+    Refused,
+)
 from simulator.topics import Subscription, Topic, topic_arn
 
 NAMESPACE = "http://sns.amazonaws.com/doc/2010-03-31/"
@@ -16,7 +27,7 @@ _TOPIC_ATTRIBUTES = frozenset({"Policy", "DisplayName", "DeliveryPolicy", "KmsMa
 _SUBSCRIPTION_ATTRIBUTES = frozenset({"RawMessageDelivery"})
 _MAX_TOPICS = 1000
 _MAX_BATCH, _MAX_BATCH_BYTES = 10, 256 * 1024
-_ENTRY = re.compile(r"PublishBatchRequestEntries\.member\.([0-9]{1,4})(?=\.)")
+_ENTRY = re.compile(r"PublishBatchRequestEntries\.member\.([0-9]{1,4})\.")
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -156,34 +167,44 @@ def publish(call: QueryCall) -> str:
 
 
 def publish_batch(call: QueryCall) -> str:
-    """Up to ten texts to all subscribers, in their order."""
-    topic, entries_of = _topic(call), _entries(call)
-    if not entries_of:
-        raise Refused("EmptyBatchRequest", "The batch request doesn't contain any entries.")
-    if len(entries_of) > _MAX_BATCH:
-        raise Refused("TooManyEntriesInBatchRequest", "The batch request contains more entries than permissible.")
-    ids = [call.text(f"{entry}.Id") for entry in entries_of]
-    if len(set(ids)) < len(ids):
-        raise Refused("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id.")
-    if not all(map(_ENTRY_ID.fullmatch, ids)):
-        raise Refused("InvalidBatchEntryId", "The Id of a batch entry in the batch request doesn't abide by the rules.")
-    texts = [call.text(f"{entry}.Message") for entry in entries_of]
-    if sum(len(text.encode()) for text in texts) > _MAX_BATCH_BYTES:
-        raise Refused("BatchRequestTooLong", "The length of all the batch messages put together is over the limit.")
-    if not all(texts):
-        raise Refused(INVALID_PARAMETER, "Invalid parameter: Empty message")
-    published = [
-        call.simulated.routes.publish(topic, lambda text=text: text, call.text(f"{entry}.Subject") or None)
-        for entry, text in zip(entries_of, texts, strict=True)
+    """Up to ten texts to all subscribers, in their order; one without a text fails by itself."""
+    topic, batch = _topic(call), _batch(call)
+    published, failed = [], []
+    for one in batch:
+        if one.text:
+            message_id = call.simulated.routes.publish(topic, partial(str, one.text), one.subject)
+            published.append(texts_of({"Id": one.id, "MessageId": message_id}))
+        else:
+            told = {"Id": one.id, "Code": INVALID_PARAMETER.query_code, "Message": "Invalid parameter: Empty message"}
+            failed.append(texts_of({**told, "SenderFault": "true"}))
+    return members("Successful", published) + members("Failed", failed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    id: str
+    text: str
+    subject: str | None
+
+
+def _batch(call: QueryCall) -> list[_Entry]:
+    """The entries in the order of their numbers. Raises Refused for what is wrong with all of it."""
+    found = {int(match[1]): match[0] for name in call.fields if (match := _ENTRY.match(name))}
+    batch = [
+        _Entry(call.text(f"{start}Id"), call.text(f"{start}Message"), call.text(f"{start}Subject") or None)
+        for _, start in sorted(found.items())
     ]
-    told = (texts_of({"Id": own, "MessageId": one}) for own, one in zip(ids, published, strict=True))
-    return members("Successful", told) + members("Failed", [])
-
-
-def _entries(call: QueryCall) -> list[str]:
-    """Beginnings of the names of a batch's fields, in the order of its members."""
-    found = {match[0]: int(match[1]) for name in call.fields if (match := _ENTRY.match(name))}
-    return sorted(found, key=found.__getitem__)
+    if not batch:
+        raise Refused(EMPTY_BATCH, "The batch request doesn't contain any entries.")
+    if len(batch) > _MAX_BATCH:
+        raise Refused(LARGE_BATCH, "The batch request contains more entries than permissible.")
+    if len({one.id for one in batch}) < len(batch):
+        raise Refused(SAME_ENTRY, "Two or more batch entries in the request have the same Id.")
+    if not all(_ENTRY_ID.fullmatch(one.id) for one in batch):
+        raise Refused(INVALID_ENTRY, "The Id of a batch entry in a batch request doesn't abide by the specification.")
+    if sum(len(one.text.encode()) for one in batch) > _MAX_BATCH_BYTES:
+        raise Refused(LONG_BATCH, "The length of all the batch messages put together is more than the limit.")
+    return batch
 
 
 def _topic(call: QueryCall) -> Topic:

@@ -48,12 +48,17 @@ def decoded_words(text: str) -> str:
 
 def decoded(octets: bytes, charset: str) -> str:
     """The octets as text; an unknown charset is taken for UTF-8, what does not fit becomes U+FFFD."""
-    codec = _CODECS.get(charset.lower().replace("-", "_").replace(" ", "_"), "utf-8")
+    codec = codec_named(charset) or "utf-8"
     try:
         text = octets.decode(codec, "replace")
     except (UnicodeError, LookupError):
         text = octets.decode("utf-8", "replace")
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def codec_named(charset: str) -> str:
+    """Python's name of a charset that mail may be in; "" = none."""
+    return _CODECS.get(charset.lower().replace("-", "_").replace(" ", "_"), "")
 
 
 def _octets(encoding: str, text: str) -> bytes:

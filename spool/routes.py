@@ -29,6 +29,8 @@ from spool.sending_quota import (
 # A nudge that brought no claim within this time is taken for lost; with the sweeper's distance of a second a lost
 # nudge costs two seconds at most.
 NUDGE_MS = 1000
+# Messages of a place that are looked at one by one: less than a millisecond.
+_UNQUEUED_SAMPLE = 500
 
 
 class RouteStore:
@@ -87,10 +89,25 @@ class RouteStore:
 
 async def read_routes(spool: RouteStore, limits: Sequence[RouteLimits]) -> tuple[RouteView, ...]:
     """Every route with its forecast. Raises StoreUnavailable."""
-    views, *ledgers = await scripts.ROUTES(spool.redis, [_encoded(limits)])
-    return tuple(
+    return (await _read(spool, limits, 0))[0]
+
+
+async def read_routes_and_unqueued(
+    spool: RouteStore, limits: Sequence[RouteLimits]
+) -> tuple[tuple[RouteView, ...], int]:
+    """At one moment: the routes, and the recipients that wait and stand in no lane yet. Raises StoreUnavailable.
+
+    The second is exact up to some hundred messages; of more it is told by the first of them.
+    """
+    return await _read(spool, limits, _UNQUEUED_SAMPLE)
+
+
+async def _read(spool: RouteStore, limits: Sequence[RouteLimits], most: int) -> tuple[tuple[RouteView, ...], int]:
+    views, unqueued, *ledgers = await scripts.ROUTES(spool.redis, [_encoded(limits), most])
+    found = tuple(
         _foreseen(view_of(row), Ledger.of_row(ledger)) for row, ledger in zip(orjson.loads(views), ledgers, strict=True)
     )
+    return found, int(unqueued)
 
 
 def _foreseen(view: RouteView, ledger: Ledger) -> RouteView:

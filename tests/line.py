@@ -26,7 +26,7 @@ from typing import Any, Self
 from config.settings import Settings
 from config.settings_source import load_settings
 from sending_events.records import EventRecord
-from spool import operator
+from spool import keys, operator
 from spool.assembly import limits_of, open_spool
 from spool.nudge import Nudger
 from spool.records import Attempt, Message, NewMessage, new_message_id
@@ -212,6 +212,8 @@ class Line:
         self.simulator.kill()
 
     def _simulator_answers(self) -> bool:
+        assert self.simulator is not None
+        assert self.simulator.is_running(), self.simulator.log()
         try:
             return bool(self.http("GET", "/healthz") == b"ok")
         except OSError:
@@ -360,6 +362,16 @@ class Line:
                 await asyncio.sleep(0.3 if probing else 0.05)
 
         self.run(poll)
+
+    def wait_for_death(self, doomed: Program, where: str) -> None:
+        """Until it died; what it held is free at once and not when its leases end. No other worker may run."""
+        wait_until(lambda: not doomed.is_running(), f"the worker dies at {where}")
+
+        async def end_leases(spool: Spool) -> None:
+            for message_id in await spool.redis.zrange(keys.LEASED, 0, -1):
+                await spool.redis.zadd(keys.LEASED, {message_id: 0}, xx=True)
+
+        self.run(end_leases)
 
     # -- SMTP
 

@@ -12,11 +12,9 @@ ends everything and removes the folder. What it wrote is in `.stdout` and `.stde
 
 import json
 import os
-import random
 import shutil
 import signal
 import smtplib
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.servers import free_port
 
 READY_SECONDS = 90.0
 STOP_SECONDS = 60.0
@@ -50,18 +50,11 @@ FAST: dict[str, str] = {
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that were free a moment ago, outside the range that the kernel hands out by itself."""
-    found: list[int] = []
+    """As many different ports."""
+    found: set[int] = set()
     while len(found) < count:
-        port = random.SystemRandom().randrange(10_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
+        found.add(free_port())
+    return list(found)
 
 
 def is_alive(pid: int) -> bool:

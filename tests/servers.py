@@ -5,6 +5,7 @@ says otherwise. `kill()` is SIGKILL and keeps the folder, so that `start()` find
 """
 
 import atexit
+import random
 import shutil
 import signal
 import socket
@@ -36,13 +37,18 @@ def redis_binaries() -> dict[str, Path]:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that was free a moment ago, low enough for a cluster bus port above it."""
+    """A TCP port of the loopback that was free a moment ago, outside the range that the kernel hands out by itself.
+
+    Every connection that anybody makes has a port of that range: one of it could be taken until ours is bound.
+    """
     while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 class RedisServer:

@@ -67,7 +67,7 @@ class Announcer:
 
 
 class MemoryWatcher:
-    """Tells the spool of this process whether the server is above its mark: then nothing is kept that mail can do without.
+    """Tells the spool whether its server is above the mark: then nothing is kept that mail can do without.
 
     That it is full is logged by the doors, which refuse mail for it.
     """
@@ -114,8 +114,8 @@ class Tidier:
                 await chore()
             except (TryLater, exceptions.RedisError, OSError) as error:
                 self._tools.log.warning("sweep.failed", error=str(error))
-            except Exception as error:  # noqa: BLE001 - the edge: a bug in a chore is no reason to stop the mail
-                self._tools.log.error("sweep.failed", error=type(error).__name__, exc_info=error)
+            except Exception as error:  # the edge: a bug in a chore is no reason to stop the mail
+                self._tools.log.exception("sweep.failed", error=type(error).__name__)
 
     async def _collect_orphans(self) -> None:
         if removed := await collect_orphans(self._tools.spool, older_than_seconds=3600, now=time.time()):

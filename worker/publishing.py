@@ -2,7 +2,7 @@
 
 A round may wait for its destination for half a minute. So a `publish` task begins it and waits a moment only: however
 many destinations hang, no thread of Celery's is held, and mail and other destinations go on. What is under way is
-bounded in number; what finds no place is announced again. The settings' own destinations (file, log) always have a place:
+bounded in number; what finds no place is announced again. The settings' own destinations (file, log) always have one:
 sets, and destinations that hang, can be made by whoever has a key of the API.
 """
 

@@ -18,7 +18,8 @@ _FIELD = re.compile(rb"(?!--)([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+
 _WORDS = re.compile(rb"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=(?:\s++=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=)*+")
 _WORD = re.compile(rb"=\?([^?\s]++)\?([bBqQ])\?([^?\s]*+)\?=")
 _BLANKS = re.compile(r"\s+")
-_QUOTED = re.compile(rb'"((?:[^"\\\0]++|\\.)*+)"', re.DOTALL)
+# It may lack its end, so that no piece is read twice.
+_QUOTED = re.compile(rb'"((?:[^"\\\0]++|\\.)*+)("?)', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 # RFC 5322 section 3.2.3, and what could be taken for our own mark.
 _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."\0-\x1f]')
@@ -67,10 +68,14 @@ def comparable(value: bytes, name: str = "") -> str:
     """
     text = _WORDS.sub(lambda run: _apart(_text_of(run[0])), b" ".join(value.split()))
     if name.lower() in ADDRESS_HEADERS:
-        text = _QUOTED.sub(
-            lambda quoted: _apart(_ESCAPED.sub(r"\1", quoted[1].decode("utf-8", "surrogateescape"))), text
-        )
+        text = _QUOTED.sub(_without_quotes, text)
     return _BLANKS.sub(" ", text.decode("utf-8", "surrogateescape")).strip()
+
+
+def _without_quotes(quoted: re.Match[bytes]) -> bytes:
+    if not quoted[2]:  # nobody closed it
+        return quoted[0]
+    return _apart(_ESCAPED.sub(r"\1", quoted[1].decode("utf-8", "surrogateescape")))
 
 
 def decoded(value: bytes) -> str:

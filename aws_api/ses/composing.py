@@ -7,7 +7,6 @@ written. Date and Message-ID are not either: SES sets its own.
 
 import base64
 import binascii
-import codecs
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +15,10 @@ from mimetypes import guess_type
 from typing import Any, Final
 from urllib.parse import quote
 
-from aws_api.message_flow.line_ends import with_crlf
+from aws_api.message_flow.line_ends import long_lines, with_crlf
 from aws_api.ses.addresses import Mailbox
 from aws_api.ses.refusals import SendRefused
+from spool.header_text import codec_named
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
@@ -28,9 +28,9 @@ _PIECE_CHARACTERS: Final = 60
 _LINE_CHARACTERS: Final = 76
 #: A line of a header may have 998; a longer word can only be encoded.
 _LONGEST_WORD: Final = 900
-_LONG_LINE: Final = re.compile(rb"[^\n]{999}")
-#: Not charsets of mail, or ones that write something else than text.
-_UNFIT_CODECS: Final = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
+_CHARSET_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
+#: More than any header section may have (`[smtp] max_header_bytes`); folding and encoding such a value costs.
+_MOST_VALUE_CHARACTERS: Final = 1024 * 1024
 #: Headers that SendEmail makes itself or SES replaces (SES developer guide, "Header fields in Amazon SES").
 OWN_HEADERS: Final = frozenset(
     {
@@ -79,39 +79,39 @@ def _header_text(name: str, value: str) -> str:
     if len(name) + len(value) < _LINE_CHARACTERS:
         return value
     lines: list[str] = []
-    line = ""
+    line, has_word = "", False
     for word in value.split(" "):
-        if line.strip() and word and len(line) + len(word) > _LINE_CHARACTERS - (0 if lines else len(name) + 1):
+        if has_word and word and len(line) + len(word) > _LINE_CHARACTERS - (0 if lines else len(name) + 1):
             lines.append(line)
-            line = ""
+            line, has_word = "", False
         line += f" {word}"
+        has_word = has_word or bool(word)
     return "\r\n".join([*lines, line])[1:]
 
 
 def _check_controls(name: str, value: str) -> None:
     if _CONTROL.search(value):
         raise SendRefused(f"Control characters are not allowed in '{name}'.")
+    if len(value) > _MOST_VALUE_CHARACTERS:
+        raise SendRefused("Header section too long.")
 
 
 def _in_charset(text: Mapping[str, str]) -> tuple[str, str, bytes]:
     """The text, the charset it is written in, and its bytes; UTF-8 when its own charset does not have all of it."""
     data, charset = text["Data"], text.get("Charset") or ("us-ascii" if text["Data"].isascii() else "utf-8")
-    try:
-        codec = codecs.lookup(charset)
-    except (LookupError, ValueError):
-        codec = None
-    if codec is None or codec.name.replace("-", "_") in _UNFIT_CODECS or not getattr(codec, "_is_text_encoding", True):
+    codec = codec_named(charset)  # not asked of Python, which keeps every name for ever
+    if not codec:
         raise SendRefused(f"Unsupported charset <{charset[:100]}>.")
-    if not re.fullmatch(r"[A-Za-z0-9._:-]{1,40}", charset):
-        charset = codec.name
+    if not _CHARSET_NAME.fullmatch(charset):
+        charset = codec
     try:
-        return data, charset, codec.encode(data)[0]
+        return data, charset, data.encode(codec)
     except UnicodeError:
         return data, "utf-8", data.encode("utf-8", "replace")
 
 
 def _texts(body: Mapping[str, Any]) -> bytes:
-    """text/plain, text/html, or both as alternatives; nothing = an empty text."""
+    """text/plain, text/html, or both as alternatives; nothing = an empty text. Raises SendRefused."""
     parts = [_text_part(kind, body[member]) for member, kind in (("Text", "plain"), ("Html", "html")) if member in body]
     if not parts:
         return _text_part("plain", {"Data": ""})
@@ -127,11 +127,15 @@ def _text_part(kind: str, text: Mapping[str, str]) -> bytes:
 
 def _transferable(raw: bytes) -> tuple[str, bytes]:
     """Transfer encoding and text: 7bit where it can be, else what is shorter."""
-    if raw.isascii() and b"\0" not in raw and not _LONG_LINE.search(raw):
+    if raw.isascii() and b"\0" not in raw and not _has_long_line(raw):
         return "7bit", raw
     if b"\0" not in raw and 6 * len(raw.translate(None, bytes(range(128)))) < len(raw):
         return "quoted-printable", with_crlf(binascii.b2a_qp(raw, istext=True))
     return "base64", _base64(raw)
+
+
+def _has_long_line(raw: bytes) -> bool:
+    return next(long_lines(raw), None) is not None
 
 
 def _base64(raw: bytes) -> bytes:
@@ -195,12 +199,7 @@ def _encoded_attachment(raw: bytes, encoding: str) -> tuple[str, bytes]:
             return "quoted-printable", with_crlf(binascii.b2a_qp(raw, istext=False))
         case "SEVEN_BIT":
             lines = with_crlf(raw)
-            if (
-                not lines.isascii()
-                or b"\0" in lines
-                or b"\r" in lines.replace(b"\r\n", b"")
-                or _LONG_LINE.search(lines)
-            ):
+            if not lines.isascii() or b"\0" in lines or b"\r" in lines.replace(b"\r\n", b"") or _has_long_line(lines):
                 raise SendRefused("An attachment with SEVEN_BIT must be ASCII text in lines of at most 998 characters.")
             return "7bit", lines
         case _:

@@ -2,7 +2,8 @@
 
 Errors have SES's codes, members and, where they are known, its words; the other words are ours. What is wrong with the
 parameters is told first, then what is wrong with the set or the destination that they name, then what SNS says about a
-topic. Sets of mailsluice.toml are shown and listed like all others and cannot be changed.
+topic. A key that is limited to some senders may look at sets and change none. Sets of mailsluice.toml are shown and
+listed like all others and cannot be changed.
 """
 
 import base64
@@ -133,13 +134,17 @@ async def delete_destination(call: Call) -> Mapping[str, Any]:
 _MORE_EVENT_TYPES: Final = frozenset({"EventType"})
 
 CONFIGURATION_SET_OFFERS: Final[Mapping[str, Offer]] = {
-    "CreateConfigurationSet": Offer(create_set),
-    "DeleteConfigurationSet": Offer(delete_set),
+    "CreateConfigurationSet": Offer(create_set, is_about_all=True),
+    "DeleteConfigurationSet": Offer(delete_set, is_about_all=True),
     "DescribeConfigurationSet": Offer(describe_set),
     "ListConfigurationSets": Offer(list_sets),
-    "CreateConfigurationSetEventDestination": Offer(create_destination, lenient_shapes=_MORE_EVENT_TYPES),
-    "UpdateConfigurationSetEventDestination": Offer(update_destination, lenient_shapes=_MORE_EVENT_TYPES),
-    "DeleteConfigurationSetEventDestination": Offer(delete_destination),
+    "CreateConfigurationSetEventDestination": Offer(
+        create_destination, lenient_shapes=_MORE_EVENT_TYPES, is_about_all=True
+    ),
+    "UpdateConfigurationSetEventDestination": Offer(
+        update_destination, lenient_shapes=_MORE_EVENT_TYPES, is_about_all=True
+    ),
+    "DeleteConfigurationSetEventDestination": Offer(delete_destination, is_about_all=True),
 }
 
 

@@ -16,6 +16,7 @@ from aws_api.ses.send_request import SendRequest
 MAX_RECIPIENTS: Final = 50
 #: Whose addresses must be the sender's own, in SES's order.
 SENDER_HEADERS: Final = (b"from", b"sender", b"return-path")
+_NOBODY: Final = frozenset({b"", b"<>"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,13 @@ class Envelope:
 
 def envelope_of(request: SendRequest, headers: HeaderSection) -> Envelope:
     """The envelope of a call. Raises SendRefused."""
+    if headers.values and all(value.strip() in _NOBODY for value in headers.values.get(b"from", ())):
+        raise SendRefused("Missing required header 'From'.")
     identities = [
-        (written(value), header_addresses(value))
+        (written(value), _somebody(name, header_addresses(value)))
         for name in SENDER_HEADERS
         for value in headers.values.get(name, ())
-        if value.strip() not in {b"", b"<>"}
+        if value.strip() not in _NOBODY
     ]
     sender = _sender(request, headers)
     recipients = _recipients(request, headers)
@@ -43,12 +46,19 @@ def envelope_of(request: SendRequest, headers: HeaderSection) -> Envelope:
     return Envelope(sender, _each_once(recipients), (*identities, (sender, (sender,))))
 
 
+def _somebody(name: bytes, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """Those addresses. Raises SendRefused for text that names nobody (`ceo:;`, `(ceo)`): readers would show it."""
+    if not addresses and name != b"return-path":
+        raise SendRefused("Missing final '@domain'")
+    return addresses
+
+
 def _sender(request: SendRequest, headers: HeaderSection) -> str:
     if request.source:
         return mailbox_of(request.source).address
     for name in (b"return-path", b"from"):
         value = headers.first(name)
-        if value.strip() not in {b"", b"<>"} and (found := header_addresses(value)):
+        if value.strip() not in _NOBODY and (found := header_addresses(value)):
             return found[0]
     raise SendRefused("Missing required header 'From'.")
 

@@ -12,7 +12,7 @@ from typing import Any
 from aws_api.tools import TOOLS
 from aws_api.wire.services import Call
 from spool.assembly import limits_of
-from spool.routes import read_routes
+from spool.routes import read_routes_and_unqueued
 from spool.sending_quota import RouteLimits, RouteView
 from spool.statistics import send_statistics
 
@@ -56,12 +56,14 @@ async def get_send_statistics(call: Call) -> Mapping[str, Any]:
 async def _quota(call: Call) -> Mapping[str, float]:
     tools = call.request.app[TOOLS]
     limits = list(limits_of(tools.settings).values())
-    return quota_of(zip(await read_routes(tools.spool, limits), limits, strict=True))
+    views, unqueued = await read_routes_and_unqueued(tools.spool, limits)
+    return quota_of(zip(views, limits, strict=True), unqueued)
 
 
-def quota_of(routes: Iterable[tuple[RouteView, RouteLimits]]) -> Mapping[str, float]:
-    """All routes in SES's words; -1 = no limit."""
-    day = rate = used = 0.0
+def quota_of(routes: Iterable[tuple[RouteView, RouteLimits]], unqueued: int = 0) -> Mapping[str, float]:
+    """All routes in SES's words; -1 = no limit. `unqueued`: recipients that wait and have no route yet."""
+    day = rate = 0.0
+    used = float(unqueued)
     for view, limits in routes:
         day += view.daily_limit
         rate += _rate(view, limits)

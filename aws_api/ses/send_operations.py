@@ -131,6 +131,8 @@ def _composed(given: Mapping[str, Any], sender: str, content: Mapping[str, Any])
         raise SendRefused("Missing required header 'To'.")
     if len(recipients) > MAX_RECIPIENTS:
         raise SendRefused(f"Recipient count exceeds {MAX_RECIPIENTS}.")
+    if not content["Body"]:
+        raise SendRefused("Body must have Text, Html or both.")
     lists = given["Destination"]
     addresses = {
         "From": [sender],

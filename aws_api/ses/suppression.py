@@ -1,7 +1,8 @@
 """SES v2's operations on the suppression list: Put, Get, List and DeleteSuppressedDestination.
 
-The list is the installation's own (spool/suppression.py); every admitted key reads and changes all of it. A page has at
-most 1,000 addresses, oldest first, and may have fewer although others follow: NextToken alone says whether they do.
+The list is the installation's own (spool/suppression.py); a key reads and changes all of it, or nothing when it is
+limited to some senders. A page has at most 1,000 addresses, oldest first, and may have fewer although others follow:
+NextToken alone says whether they do.
 """
 
 import base64
@@ -105,8 +106,8 @@ def _position(token: str) -> tuple[int, str]:
 _BAD: Final = "BadRequestException"
 
 SUPPRESSION_OFFERS: Final[Mapping[str, Offer]] = {
-    "PutSuppressedDestination": Offer(put_suppressed_destination, refusal=_BAD),
-    "GetSuppressedDestination": Offer(get_suppressed_destination, refusal=_BAD),
-    "ListSuppressedDestinations": Offer(list_suppressed_destinations, refusal=_BAD),
-    "DeleteSuppressedDestination": Offer(delete_suppressed_destination, refusal=_BAD),
+    "PutSuppressedDestination": Offer(put_suppressed_destination, refusal=_BAD, is_about_all=True),
+    "GetSuppressedDestination": Offer(get_suppressed_destination, refusal=_BAD, is_about_all=True),
+    "ListSuppressedDestinations": Offer(list_suppressed_destinations, refusal=_BAD, is_about_all=True),
+    "DeleteSuppressedDestination": Offer(delete_suppressed_destination, refusal=_BAD, is_about_all=True),
 }

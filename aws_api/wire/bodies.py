@@ -16,11 +16,10 @@ _PIECE_BYTES: Final = 64 * 1024
 
 
 async def read_body(request: web.Request, most_bytes: int, memory: Reservation) -> bytes:
-    """The whole body. Raises OperationRefused."""
+    """The whole body. Memory is reserved for what has come, not for what is announced. Raises OperationRefused."""
     announced = request.content_length or 0
     if announced > most_bytes:
         raise _too_large(most_bytes)
-    memory.hold_body(announced)
     pieces, size = [], 0
     try:
         async with asyncio.timeout(BODY_SECONDS + announced / SLOWEST_BYTES_PER_SECOND):

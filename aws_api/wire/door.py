@@ -1,27 +1,30 @@
 """AWS requests on the port: recognised, read, admitted, checked, carried out, answered in the words of their protocol.
 
 A middleware, because AWS requests are known by headers and bodies as much as by paths: what is none goes on to the
-door's routes as if this were not here. An operation that the port knows and does not offer is refused by its name,
-before anything else is looked at. What happens inside a handler and was not foreseen is a 500 and a log line.
+door's routes as if this were not here. A known path that is not offered is refused by its name before anything else is
+looked at; who shows no known key is refused before the body is read. What happens inside a handler and was not foreseen
+is a 500 and a log line.
 """
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+from botocore.model import OperationModel
 
 from aws_api.wire import addressing, rest_json
 from aws_api.wire.access_keys import AccessKey, AccessKeyFile, WrongKey
-from aws_api.wire.admission import admitted, is_of_this_machine
+from aws_api.wire.admission import Claim, admitted, claim_of, is_of_this_machine, names_known_key
 from aws_api.wire.bodies import read_body
 from aws_api.wire.failures import NotAdmitted, OperationRefused
 from aws_api.wire.memory import MemoryBudget, Reservation
 from aws_api.wire.not_offered import refuse_target, words
 from aws_api.wire.off_loop import off_loop
-from aws_api.wire.protocols import PROTOCOLS, QUERY
+from aws_api.wire.protocols import PROTOCOLS, QUERY, Protocol
 from aws_api.wire.services import Addressed, Call, Service
 from aws_api.wire.signature import Received
 from aws_api.wire.streaming import send_streamed
@@ -29,6 +32,7 @@ from config.errors import TryLater
 from config.logs import get_log
 
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Response = TypeVar("Response")
 
 
 class Access:
@@ -46,12 +50,21 @@ class Access:
         self._clock = clock
         self._logged_reasons: set[str] = set()
 
-    async def admit(self, request: web.Request, service: Service, body: bytes) -> AccessKey | None:
-        """The key that signed; None = a caller of this machine that needs none. Raises NotAdmitted, WrongKey."""
-        if self._trusts_loopback and is_of_this_machine(request):
+    def claim(self, request: web.Request, service: Service) -> Claim | None:
+        """Who asks, by the headers alone; None = a caller of this machine that needs no key.
+
+        Raises NotAdmitted, WrongKey.
+        """
+        is_trusted = self._trusts_loopback and is_of_this_machine(request)
+        if is_trusted and not names_known_key(request, self._keys):
             return None
-        received = Received(request.method, request.raw_path, tuple(request.headers.items()), body)
-        access_key = await off_loop(len(body), admitted, received, service.signing_name, self._keys, self._clock())
+        return claim_of(_received(request, b""), service.signing_name, self._keys, self._clock())
+
+    async def admit(self, request: web.Request, claim: Claim | None, body: bytes) -> AccessKey | None:
+        """The key that signed; None = a caller of this machine that needs none. Raises NotAdmitted."""
+        if claim is None:
+            return None
+        access_key = await off_loop(len(body), admitted, _received(request, body), claim)
         self._logged_reasons.clear()
         return access_key
 
@@ -60,6 +73,10 @@ class Access:
         if error.reason not in self._logged_reasons:
             get_log().error("api.keys_unusable", reason=error.reason)
             self._logged_reasons.add(error.reason)
+
+
+def _received(request: web.Request, body: bytes) -> Received:
+    return Received(request.method, request.raw_path, tuple(request.headers.items()), body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,39 +123,48 @@ def aws_door(wire: Wire) -> Middleware:
 
 async def _by_form(asked: _Asked) -> web.StreamResponse | None:
     """The query protocol names its operation somewhere in the body; None = it names none."""
-    form = asked.request.raw_path.partition("?")[2].encode("utf-8", "replace")
-    try:
-        if asked.request.method == "POST":
-            most = max((one.max_body_bytes for one in asked.wire.services if one.protocol == "query"), default=0)
-            form = await read_body(asked.request, most, asked.memory)
-    except OperationRefused as error:
-        return QUERY.refuse(None, error, asked.request_id)
-    action = addressing.by_form(form)
-    if action is None:
+    service = next((one for one in asked.wire.services if one.protocol == "query"), None)
+    if service is None:
         return None
-    addressed = addressing.by_action(asked.wire.services, action)
-    if addressed is None or addressed.offer is None:
-        refusal = OperationRefused("UnknownOperationException", words(action))
-        return QUERY.refuse(None, refusal, asked.request_id)
-    return await _answer(asked, addressed, form)
+
+    async def carried_out() -> web.StreamResponse | None:
+        claim = asked.wire.access.claim(asked.request, service)
+        form = await read_body(asked.request, service.max_body_bytes, asked.memory)
+        action = addressing.by_form(form)
+        if action is None:
+            return None
+        addressed = addressing.by_action([service], action)
+        if addressed is None or addressed.offer is None:
+            raise OperationRefused("UnknownOperationException", words(action))
+        return await _answer(asked, addressed, _carried_out(asked, addressed, claim, form))
+
+    return await _in_words(asked, QUERY, None, carried_out())
 
 
 async def _by_path(asked: _Asked, addressed: Addressed) -> web.StreamResponse:
-    refuse, operation = PROTOCOLS[addressed.service.protocol].refuse, addressed.operation
-    if addressed.offer is None:
-        refusal = OperationRefused("UnknownOperationException", words(operation.name))
-        return refuse(operation, refusal, asked.request_id)
-    try:
+    operation = addressed.operation
+
+    async def carried_out() -> web.StreamResponse:
+        if addressed.offer is None:
+            raise OperationRefused("UnknownOperationException", words(operation.name))
+        claim = asked.wire.access.claim(asked.request, addressed.service)
         body = await read_body(asked.request, addressed.service.max_body_bytes, asked.memory)
-    except OperationRefused as error:
-        return refuse(operation, error, asked.request_id)
-    return await _answer(asked, addressed, body)
+        return await _carried_out(asked, addressed, claim, body)
+
+    return await _answer(asked, addressed, carried_out())
 
 
-async def _answer(asked: _Asked, addressed: Addressed, body: bytes) -> web.StreamResponse:
-    operation, access = addressed.operation, asked.wire.access
+async def _answer(asked: _Asked, addressed: Addressed, response: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    return await _in_words(asked, PROTOCOLS[addressed.service.protocol], addressed.operation, response)
+
+
+async def _in_words(
+    asked: _Asked, protocol: Protocol, operation: OperationModel | None, response: Awaitable[Response]
+) -> Response | web.StreamResponse:
+    """The response, or why there is none in the words of the protocol."""
+    access = asked.wire.access
     try:
-        return await _carried_out(asked, addressed, body)
+        return await response
     except (OperationRefused, NotAdmitted) as error:
         refusal: OperationRefused | NotAdmitted = error
     except WrongKey as error:
@@ -148,17 +174,19 @@ async def _answer(asked: _Asked, addressed: Addressed, body: bytes) -> web.Strea
     except TryLater as error:
         refusal = OperationRefused("ServiceUnavailableException", error.reason)
     except Exception:  # noqa: BLE001 - a bug, logged at the edge; the door goes on
-        get_log().exception("api.operation_failed", operation=operation.name, request_id=asked.request_id)
+        name = operation.name if operation is not None else ""
+        get_log().exception("api.operation_failed", operation=name, request_id=asked.request_id)
         refusal = OperationRefused("InternalFailure", "An internal failure.")
-    return PROTOCOLS[addressed.service.protocol].refuse(operation, refusal, asked.request_id)
+    return protocol.refuse(operation, refusal, asked.request_id)
 
 
-async def _carried_out(asked: _Asked, addressed: Addressed, body: bytes) -> web.StreamResponse:
+async def _carried_out(asked: _Asked, addressed: Addressed, claim: Claim | None, body: bytes) -> web.StreamResponse:
     request, operation, offer = asked.request, addressed.operation, addressed.offer
     assert offer is not None, "what is not offered is refused before"
     protocol = PROTOCOLS[addressed.service.protocol]
-    is_in_query = protocol is QUERY and request.method == "GET"
-    access_key = await asked.wire.access.admit(request, addressed.service, b"" if is_in_query else body)
+    access_key = await asked.wire.access.admit(request, claim, body)
+    if offer.is_about_all and access_key is not None and "*" not in access_key.senders:
+        raise OperationRefused("AccessDeniedException", _denied(access_key, addressed))
     parameters = await off_loop(len(body), protocol.read, addressed, request.raw_path, request.headers, body)
     output = await offer.handler(Call(parameters, access_key, asked.request_id, request, asked.memory))
     payload = rest_json.payload_of(operation)
@@ -170,6 +198,12 @@ async def _carried_out(asked: _Asked, addressed: Addressed, body: bytes) -> web.
         status=int(operation.http.get("responseCode", 200)),
         headers=_headers(asked.request_id, protocol.content_type),
     )
+
+
+def _denied(access_key: AccessKey, addressed: Addressed) -> str:
+    """In AWS's words, and why."""
+    action = f"{addressed.service.signing_name}:{addressed.operation.name}"
+    return f"User: {access_key.name} is not authorized to perform: {action}; its key is limited to some senders."
 
 
 def _headers(request_id: str, content_type: str) -> dict[str, str]:

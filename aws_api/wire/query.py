@@ -83,6 +83,8 @@ def _structure(shape: StructureShape, tree: Mapping[str, Any], path: str) -> dic
         at = str(member.serialization.get("name", name))
         if at in tree:
             found[at] = _value(member, tree[at], f"{path}.{name}" if path else name)
+        elif name in shape.required_members and isinstance(member, StructureShape) and not member.required_members:
+            found[at] = {}  # a form cannot write a structure without members
     return found
 
 

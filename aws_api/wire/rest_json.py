@@ -33,7 +33,8 @@ CONTENT_TYPE: Final = "application/json"
 MOST_VALUES: Final = 20_000
 #: A body that is shorter has not so many that it matters.
 _LARGE_BYTES: Final = 64 * 1024
-_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# It may end at the end, so that no piece is read twice.
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
 
 
 def parameters_of(addressed: Addressed, raw_path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:

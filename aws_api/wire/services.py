@@ -60,6 +60,8 @@ class Offer:
     #: Names of shapes whose pattern and enumeration are not asked for; required members and lengths are.
     lenient_shapes: frozenset[str] = frozenset()
     refusal: str = "ValidationException"
+    #: It is about everybody's mail, so a key that is limited to some senders may not ask for it.
+    is_about_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Shown:
 
 
 def read_shown(received: Received, service: str) -> Shown:
-    """What the request shows, in full. Raises NotAdmitted."""
+    """What the request shows, in full; its body is not looked at. Raises NotAdmitted."""
     given = received.values("authorization")
     if any(name.lower() in _PRESIGNED for name, _ in parse_qsl(received.raw_path.partition("?")[2])):
         raise NotAdmitted(

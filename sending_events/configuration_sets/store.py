@@ -5,8 +5,8 @@ cursor of the destination is set or removed, so that an enabled one is told what
 file's sets cannot be changed here; where the API made one of the same name before the file had it, the file's counts.
 
 Readers see the destinations of each set as they were at one instant, not all sets at the same one: `version` is read
-before `all`, and whoever finds another one later reads again. A stored destination that this version cannot read, because
-another one or a hand wrote it, is disabled here and logged: it must not keep the others from their events.
+before `all`, and whoever finds another one later reads again. A stored destination that this version cannot read,
+because another one or a hand wrote it, is disabled here and logged: it must not keep the others from their events.
 """
 
 import time

@@ -67,7 +67,7 @@ function acts.put(set, destination, json, is_new, most_destinations)
   redis.call('HSET', set_key(set), destination, json)
   if not is_on(json) then
     stop(name)
-  elseif not is_on(old) then
+  elseif not is_on(old) or redis.call('EXISTS', cursor_key(name)) == 0 then
     stop(name)
     start_at_end(name)
   else  -- what it could not take so far it may be able to take now

@@ -73,12 +73,14 @@ local function count_statistic(at, what, by)
   end
 end
 
--- Adds to a counter of recipients and, where it is told there too, to the statistics.
-local STATISTIC_OF = { sent_recipients = 'attempts', rejected_recipients = 'rejects' }
+-- Adds to a counter of recipients and, where it is told there too, to the statistics. Suppressed recipients count as
+-- rejected here and as bounced in the statistics, as their event says: they are taken from the rejects again.
+local STATISTIC_OF = { sent_recipients = 'attempts', rejected_recipients = 'rejects', suppressed_recipients = 'bounces' }
 
 local function count_fact(now, name, by)
   count(COUNTERS, name, by)
   if STATISTIC_OF[name] and by > 0 then count_statistic(now, STATISTIC_OF[name], by) end
+  if name == 'suppressed_recipients' and by > 0 then count_statistic(now, 'rejects', -by) end
 end
 
 local function slot_of(at) return text_of(math.floor(at / SLOT_MS)) end

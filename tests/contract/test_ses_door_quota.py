@@ -37,6 +37,18 @@ def test_the_quota_is_what_ses_said(stand):
     assert account["SuppressionAttributes"] == {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]}
 
 
+def test_what_was_just_taken_counts_at_once_and_under_a_lease(stand):
+    before = stand.ses.get_send_quota()["SentLast24Hours"]
+    message = stand.message(stand.ses.send_raw_email(RawMessage={"Data": RAW}, Destinations=["a@b.c", "d@b.c"]))
+    assert stand.ses.get_send_quota()["SentLast24Hours"] == before + 2
+
+    async def claimed(spool: Spool) -> None:
+        assert await spool.claim([message.message_id], "w")
+
+    with_spool(stand.settings, claimed)
+    assert stand.ses.get_send_quota()["SentLast24Hours"] == before + 2
+
+
 def view(**fields: object) -> tuple[RouteView, RouteLimits]:
     return RouteView("a", **fields), RouteLimits("a")  # type: ignore[arg-type]
 

@@ -316,3 +316,17 @@ def test_v2_takes_larger_messages_than_v1(stand):
     told = refusal(stand.sesv2.send_email, Content={"Raw": {"Data": RAW + b"x" * 31_500_000}})
     assert told[:2] == (400, "BadRequestException")
     assert re.match(r"Message length is more than 4194\d{4} bytes long: '42000100'\.", told[2])
+
+
+def test_an_empty_body_and_nobody_to_send_to_are_refused_by_both_apis(stand):
+    subject = {"Subject": {"Data": "s"}}
+    to_bob = {"ToAddresses": ["bob@example.net"]}
+    simple = {"Simple": {**subject, "Body": {}}}
+    told = refusal(stand.sesv2.send_email, FromEmailAddress="a@example.com", Destination=to_bob, Content=simple)
+    assert told == (400, "BadRequestException", "Body must have Text, Html or both.")
+    message = {**subject, "Body": {}}
+    told = refusal(stand.ses.send_email, Source="a@example.com", Destination=to_bob, Message=message)
+    assert told == (400, "InvalidParameterValue", "Body must have Text, Html or both.")
+    message = {**subject, "Body": {"Text": {"Data": "x"}}}
+    told = refusal(stand.ses.send_email, Source="a@example.com", Destination={}, Message=message)
+    assert told == (400, "InvalidParameterValue", "Missing required header 'To'.")

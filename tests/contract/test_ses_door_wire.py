@@ -1,6 +1,8 @@
 """The query protocol of the SES door as bytes: the sample of 2011, orders of fields, errors, signatures, repeats."""
 
+import contextlib
 import http.client
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,9 +90,62 @@ def test_the_action_may_be_the_last_field_and_base64_unescaped(stand):
     assert stand.content(id_of(xml)).endswith(b"\r\n\r\n???>>>")
 
 
-def test_a_question_may_come_by_get(trusting):
-    status, _, xml = posted(trusting, b"", path="/?Action=GetSendQuota&Version=2010-12-01")
-    assert (status, xml.tag) == (200, f"{NAMESPACE}GetSendQuotaResponse")
+def test_a_link_is_no_call(trusting):
+    connection = http.client.HTTPConnection(urlsplit(trusting.url).netloc, timeout=60)
+    connection.request("GET", "/?Action=CreateConfigurationSet&ConfigurationSet.Name=of-a-link")
+    assert connection.getresponse().status == 404
+    connection.close()
+    assert trusting.ses.list_configuration_sets()["ConfigurationSets"] == []
+
+
+def test_sockets_that_announce_bodies_and_send_none_keep_nobody_out(stand):
+    signed_head = signed(stand, b"Action=GetSendQuota")["Authorization"]
+    with contextlib.ExitStack() as open_sockets:
+        for size, authorization in ((13_900_000, ""), (13_900_000, signed_head), (9_000_000, signed_head)):
+            place = urlsplit(stand.url)
+            one = open_sockets.enter_context(socket.create_connection((place.hostname, place.port), timeout=60))
+            head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: {size}\r\n"
+            one.sendall(f"{head}Authorization: {authorization}\r\n\r\n".encode())
+            if not authorization:  # no key is refused before a byte of the body came
+                assert one.recv(12) == b"HTTP/1.1 403"
+        for _ in range(3):
+            assert stand.ses.send_raw_email(RawMessage={"Data": RAW})["MessageId"]
+
+
+def test_on_the_trusted_machine_a_known_key_counts_as_itself(trusting):
+    limited = trusting.keys.add("limited", senders=("shop.example.com",))
+    told = refusal(trusting.client("ses", limited).send_raw_email, RawMessage={"Data": RAW})
+    assert told[:2] == (400, "MessageRejected")
+    message = trusting.message(trusting.ses.send_raw_email(RawMessage={"Data": RAW}))
+    assert message.user == "shop"
+    wrong = client_of("ses", trusting.url, trusting.key.access_key_id, "wrong")
+    assert refusal(wrong.send_raw_email, RawMessage={"Data": RAW})[:2] == (403, "SignatureDoesNotMatch")
+
+
+def test_a_key_that_is_limited_to_senders_changes_nothing_for_others(stand):
+    limited = stand.keys.add("tenant", senders=("tenant.example",))
+    ses, sesv2 = stand.client("ses", limited), stand.client("sesv2", limited)
+    of_all = {"ConfigurationSetName": "x"}
+    event = {"Name": "x", "MatchingEventTypes": ["send"], "SNSDestination": {"TopicARN": "arn:aws:sns:us-east-1:1:t"}}
+    for call, parameters in (
+        (ses.create_configuration_set, {"ConfigurationSet": {"Name": "x"}}),
+        (ses.delete_configuration_set, of_all),
+        (ses.create_configuration_set_event_destination, {**of_all, "EventDestination": event}),
+        (ses.update_configuration_set_event_destination, {**of_all, "EventDestination": event}),
+        (ses.delete_configuration_set_event_destination, {**of_all, "EventDestinationName": "x"}),
+    ):
+        assert refusal(call, **parameters)[:2] == (403, "AccessDenied")
+    told = refusal(ses.delete_configuration_set, **of_all)[2]
+    assert told.startswith("User: tenant is not authorized to perform: ses:DeleteConfigurationSet")
+    address = {"EmailAddress": "a@example.com"}
+    for call, parameters in (
+        (sesv2.put_suppressed_destination, {**address, "Reason": "BOUNCE"}),
+        (sesv2.get_suppressed_destination, address),
+        (sesv2.list_suppressed_destinations, {}),
+        (sesv2.delete_suppressed_destination, address),
+    ):
+        assert refusal(call, **parameters)[:2] == (403, "AccessDeniedException")
+    assert ses.list_configuration_sets()["ConfigurationSets"] == []
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,35 @@ def test_what_was_wired_is_told(ses):
     assert topic in [one["TopicArn"] for one in sns.list_topics()["Topics"]]
 
 
+def test_a_batch_is_published_in_its_order_and_one_without_a_text_fails_by_itself(ses):
+    queue, sns = wire(ses), ses.client("sns")
+    topic = "arn:aws:sns:us-east-1:123456789012:own-topic"
+    entries = [{"Id": str(number), "Message": f"text {number}", "Subject": "s"} for number in range(10)]
+    entries[3]["Message"] = ""
+    answer = sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
+    assert [one["Id"] for one in answer["Successful"]] == [one["Id"] for one in entries if one["Message"]]
+    assert len({one["MessageId"] for one in answer["Successful"]}) == 9
+    (failed,) = answer["Failed"]
+    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("3", "InvalidParameter", True)
+    assert types_in(ses, queue)[1:] == [one["Message"] for one in entries if one["Message"]]
+
+
+@pytest.mark.parametrize(
+    ("code", "entries"),
+    [
+        ("EmptyBatchRequest", []),
+        ("TooManyEntriesInBatchRequest", [{"Id": str(number), "Message": "x"} for number in range(11)]),
+        ("BatchEntryIdsNotDistinct", [{"Id": "1", "Message": "x"}, {"Id": "1", "Message": "y"}]),
+        ("InvalidBatchEntryId", [{"Id": "a b", "Message": "x"}]),
+        ("BatchRequestTooLong", [{"Id": str(number), "Message": "x" * 140_000} for number in range(2)]),
+    ],
+)
+def test_a_batch_that_sns_would_refuse_is_refused_whole(ses, code, entries):
+    sns = ses.client("sns")
+    topic = sns.create_topic(Name="own-topic")["TopicArn"]
+    refused(code, sns.publish_batch, TopicArn=topic, PublishBatchRequestEntries=entries)
+
+
 def test_identities_and_the_account_are_told(ses):
     api = ses.client("ses")
     assert api.list_identities()["Identities"] == ["example.com", "ann@example.net"]

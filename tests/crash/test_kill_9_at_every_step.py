@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.failpoints import FAILPOINTS
+from spool import operator
 from spool.states import Place
 from tests.line import Line, wait_until
 
@@ -23,7 +24,7 @@ def test_a_worker_killed_at_a_step_loses_nothing(step):
     with Line() as line:
         ids = line.submit(1, recipients=60)  # one message: others could be in a call at that moment
         doomed = line.worker(failpoints=f"{step}=kill")
-        wait_until(lambda: not doomed.is_running(), f"the worker dies at {step}")
+        line.wait_for_death(doomed, step)
         assert doomed.process.returncode == -signal.SIGKILL
         line.worker()
         line.wait_for(ids)
@@ -40,7 +41,7 @@ def test_a_worker_killed_before_the_bounce_makes_exactly_one_bounce():
         line.fault("reject", match_recipient="r0.")
         (message_id,) = line.submit(1)
         doomed = line.worker(failpoints="tell.before_bounce=kill")
-        wait_until(lambda: not doomed.is_running(), "the worker dies")
+        line.wait_for_death(doomed, "tell.before_bounce")
         line.worker()
         line.wait_for([message_id])
         wait_until(line.ledger, "the bounce is sent")
@@ -54,7 +55,7 @@ def test_repeated_kills_of_every_worker_end_with_everything_sent():
         ids = line.submit(120, recipients=2)
         for step in ("worker.after_claim", "relay.after_intent", "relay.after_call"):
             doomed = line.worker(failpoints=f"{step}=kill")
-            wait_until(lambda doomed=doomed: not doomed.is_running(), f"the worker dies at {step}")
+            line.wait_for_death(doomed, step)
         line.worker()
         line.wait_for(ids)
         account = line.account(ids)
@@ -146,11 +147,11 @@ def test_a_message_that_makes_a_step_raise_is_held_and_others_are_unharmed():
 
 
 def test_a_message_that_kills_its_workers_is_held_after_max_crashes():
-    with Line(SLUICE_WORKER_MAX_CRASHES="2", SLUICE_WORKER_LEASE_SECONDS="1") as line:
+    with Line(SLUICE_WORKER_MAX_CRASHES="2") as line:
         (poison,) = line.submit(1)
         for _ in range(2):
             doomed = line.worker(failpoints="worker.after_claim=kill")
-            wait_until(lambda doomed=doomed: not doomed.is_running(), "the worker dies")
+            line.wait_for_death(doomed, "worker.after_claim")
         line.worker()
         line.wait_for([poison], Place.HELD)
         assert line.load(poison).reason == "workers lost"
@@ -184,7 +185,9 @@ def test_a_paused_account_delays_mail_beyond_its_age_and_bounces_nothing():
         line.fault("paused")
         ids = line.submit(3)
         line.wait_for(ids, Place.PARKED)
-        wait_until(lambda: _calls(line, ids) >= 4, "the first probe, five seconds later")
+        wait_until(lambda: line.route().taken_at_ms > line.load(ids[-1]).accepted_at_ms + 2500, "all are too old")
+        line.run(lambda spool: operator.probe_now(spool.redis, "default"))
+        wait_until(lambda: _calls(line, ids) >= 4, "the first probe")
         calls = _calls(line, ids)
         line.no_faults()
         line.wait_for(ids, probing="default")

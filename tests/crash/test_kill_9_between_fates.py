@@ -121,7 +121,7 @@ def test_a_worker_killed_between_two_fates_of_a_message_changes_none(step, tmp_p
         line.start("feedback")
         ids = line.submit(1, recipients=EVERYBODY)
         doomed = line.worker(failpoints=f"{step}=kill")
-        wait_until(lambda: not doomed.is_running(), f"the worker dies at {step}")
+        line.wait_for_death(doomed, step)
         assert doomed.process.returncode == -signal.SIGKILL
         line.worker()
         line.wait_for(ids)
@@ -141,6 +141,7 @@ def test_one_message_survives_a_kill_at_every_step_in_turn(tmp_path):
                 f"the worker dies at {step}",
             )
             doomed.kill()
+            line.wait_for_death(doomed, step)
         line.worker()
         line.wait_for(ids)
         assert_fates(line, ids, tmp_path)
@@ -150,11 +151,12 @@ def test_many_messages_survive_kills_at_any_moment(tmp_path):
     chance = random.Random(4)
     with line_with_fates(tmp_path) as line:
         line.start("feedback")
-        ids = line.submit(25, recipients=EVERYBODY)
-        for _ in range(8):
+        ids = line.submit(15, recipients=EVERYBODY)
+        for _ in range(6):
             worker = line.worker()
             time.sleep(chance.uniform(0.1, 1.2))  # the moment of the kill is what is tried out
             worker.kill()
+            line.wait_for_death(worker, "any moment")
         line.worker()
         line.wait_for(ids, seconds=120)
         assert_fates(line, ids, tmp_path)

@@ -1,4 +1,7 @@
-"""An application makes a configuration set with boto3 and sends with it: its destinations are told, nobody else is."""
+"""An application makes a configuration set with boto3 and sends with it: its destinations are told, nobody else is.
+
+Topic and queue are the simulator's, as beside `mailsluice up`.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,9 +12,9 @@ import boto3
 import pytest
 from botocore.client import Config
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from mailsluice.sets import run
+from tests.contract.simulated_ses import simulated_ses
 from tests.line import Line, wait_until
 from tests.servers import free_port
 
@@ -39,13 +42,18 @@ class Topic:
         self._sqs, sns = client_of("sqs", url), client_of("sns", url)
         self.arn = sns.create_topic(Name="events")["TopicArn"]
         self._queue = self._sqs.create_queue(QueueName="seen")["QueueUrl"]
-        queue_arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        sns.subscribe(
-            TopicArn=self.arn,
-            Protocol="sqs",
-            Endpoint=queue_arn["QueueArn"],
-            Attributes={"RawMessageDelivery": "true"},
-        )
+        told = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        queue_arn = told["Attributes"]["QueueArn"]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": self.arn}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": policy})
+        sns.subscribe(TopicArn=self.arn, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"})
         self.events: list[tuple[str, str]] = []
 
     def seen(self) -> list[tuple[str, str]]:
@@ -60,16 +68,12 @@ class Topic:
 
 
 @pytest.fixture
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
+def simulator() -> Iterator[str]:
+    with simulated_ses() as running:
+        yield running.url
 
 
-def test_the_events_of_a_sets_messages_go_where_the_set_says(moto: str, tmp_path: Path, capsys) -> None:
+def test_the_events_of_a_sets_messages_go_where_the_set_says(simulator: str, tmp_path: Path, capsys) -> None:
     file = tmp_path / "mailsluice.toml"
     file.write_text(WRITTEN)
     port = free_port()
@@ -77,11 +81,11 @@ def test_the_events_of_a_sets_messages_go_where_the_set_says(moto: str, tmp_path
         SLUICE_CONFIG=str(file),
         SLUICE_API_PORT=str(port),
         SLUICE_API_TRUST_LOOPBACK="true",
-        AWS_ENDPOINT_URL_SNS=moto,
+        AWS_ENDPOINT_URL_SNS=simulator,
     ) as line:
         line.start("api")
         line.worker()
-        topic, ses = Topic(moto), client_of("ses", f"http://127.0.0.1:{port}")
+        topic, ses = Topic(simulator), client_of("ses", f"http://127.0.0.1:{port}")
 
         def send(**set_name: str) -> str:
             return ses.send_raw_email(RawMessage={"Data": MIME}, **set_name)["MessageId"]

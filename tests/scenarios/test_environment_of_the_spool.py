@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,6 +24,14 @@ def installation(**settings: str) -> Line:
     return line
 
 
+@pytest.fixture(scope="module")
+def named() -> Iterator[Line]:
+    """A line whose spool has got its name from the first to come; no process of it runs."""
+    with installation(**PRODUCTION) as line:
+        assert line.start("feedback").stop() == 0
+        yield line
+
+
 def said_by(program: Program) -> str:
     """The reason that a process gave when it left by itself."""
     program.process.wait(60)
@@ -32,42 +41,39 @@ def said_by(program: Program) -> str:
 
 
 @pytest.mark.parametrize("command", ["gateway", "api", "worker", "feedback"])
-def test_every_process_refuses_a_spool_of_another_installation(command):
-    with installation(**PRODUCTION) as line:
-        assert line.start("feedback").stop() == 0  # the first to come names it
-        stranger = line.start(command, wait=False, **STAGING)
-        reason = said_by(stranger)
-        assert stranger.process.returncode == 1
-        assert reason.startswith("The spool belongs to the environment production, but [spool] environment")
-        assert "says staging" in reason
-        assert "Traceback" not in stranger.log()
+def test_every_process_refuses_a_spool_of_another_installation(named, command):
+    stranger = named.start(command, wait=False, **STAGING)
+    reason = said_by(stranger)
+    assert stranger.process.returncode == 1
+    assert reason.startswith("The spool belongs to the environment production, but [spool] environment")
+    assert "says staging" in reason
+    assert "Traceback" not in stranger.log()
 
 
 @pytest.mark.parametrize("command", ["gateway", "api", "worker", "feedback"])
-def test_its_own_processes_start(command):
-    with installation(**PRODUCTION) as line:
-        for _ in range(2):
-            assert line.start(command).stop() == 0
+def test_its_own_processes_start(named, command):
+    named.redis.call("DEL", "{ms}:environment")
+    for _ in range(2):  # the first names it anew
+        assert named.start(command).stop() == 0
+    assert b"production" in named.redis.call("GET", "{ms}:environment")
 
 
 @pytest.mark.parametrize(
     "order", [["pause"], ["resume"], ["hold", "--reason", "x", "--yes"], ["cancel", "nosuch"], ["drain", "worker-1"]]
 )
-def test_an_operators_command_does_nothing_on_a_spool_of_another_installation(order: list[str]):
-    with installation(**PRODUCTION) as line:
-        assert line.start("feedback").stop() == 0
-        said = subprocess.run(
-            [sys.executable, "-P", "-m", "mailsluice", *order],
-            env={**line.environment, **STAGING},
-            cwd=HOUSE,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "The spool belongs to the environment production" in said.stderr, said.stdout
-        assert (said.returncode, said.stdout) == (2, "")
-        assert not line.run(lambda spool: spool.read_pauses())
+def test_an_operators_command_does_nothing_on_a_spool_of_another_installation(named, order: list[str]):
+    said = subprocess.run(
+        [sys.executable, "-P", "-m", "mailsluice", *order],
+        env={**named.environment, **STAGING},
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "The spool belongs to the environment production" in said.stderr, said.stdout
+    assert (said.returncode, said.stdout) == (2, "")
+    assert not named.run(lambda spool: spool.read_pauses())
 
 
 def started_and_refused(**options: object) -> str:

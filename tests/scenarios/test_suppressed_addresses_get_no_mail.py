@@ -40,7 +40,7 @@ def test_a_suppressed_address_gets_no_mail_until_it_is_removed():
         assert "suppressed" in words
         assert rcpt(line, ANN)[0] == 250
 
-        [message_id] = line.submit(recipients=[ANN, BOB])  # as the API's door takes it
+        [message_id] = line.submit(recipients=[ANN, BOB])  # as mode report takes it
         line.wait_for([message_id])
         message = line.load(message_id)
         assert "".join(message.states) == "SR"

@@ -326,3 +326,42 @@ async def test_a_server_that_forgot_the_scripts_in_between_is_told_them_again(st
         assert await stand.apply(*(event(one, messageId=f"ses-{n}") for n, one in enumerate(ids))) == ["written"] * 20
     assert {await stand.letters(one) for one in ids} == {"b"}
     assert len(await stand.records()) == 40
+
+
+async def test_one_event_that_has_to_wait_holds_up_no_other_but_those_of_its_call(stand: FeedbackStand):
+    ids = [await stand.sent(ses_id=f"ses-{n}") for n in range(60)]
+    stand.suppression.troubles = [StoreUnavailable("the spool does not answer")]
+    events = [a_bounce(ids[0], messageId="ses-0"), a_delivery(ids[0], messageId="ses-0")]
+    events += [a_delivery(one, messageId=f"ses-{n}") for n, one in enumerate(ids[1:], 1)]
+    assert await stand.apply(*events) == ["later", "later", *["written"] * 59]
+    assert await stand.apply(*events[:3]) == ["written", "written", "repeated"]
+    assert await stand.open_marks() == 0
+
+
+async def test_deliveries_that_could_not_be_noted_are_noted_with_the_next_page(stand: FeedbackStand):
+    message_id = await stand.sent()
+    noted, stand.reputation.note = stand.reputation.note, _is_away
+    with pytest.raises(StoreUnavailable):
+        await stand.apply(a_delivery(message_id))
+    stand.reputation.note = noted
+    assert await stand.apply(a_delivery(message_id)) == ["repeated"]
+    assert stand.reputation.noted == [("app@example.com", "", 1, 0, 0)]
+
+
+async def _is_away(*_: object, **__: object) -> None:
+    raise StoreUnavailable("the spool does not answer")
+
+
+async def test_the_mailbox_simulator_neither_enters_the_list_nor_counts_for_its_sender(stand: FeedbackStand):
+    simulated = ("Bounce+1@Simulator.AmazonSES.com", "complaint@simulator.amazonses.com")
+    message_id = await stand.sent(recipients=(*simulated, "user0@example.net"))
+    events = [
+        a_bounce(message_id, simulated[0]),
+        a_complaint(message_id, simulated[1]),
+        a_delivery(message_id, simulated[1]),
+        a_delivery(message_id),
+    ]
+    assert await stand.apply(*events) == ["written"] * 4
+    assert await stand.letters(message_id) == "bcd"
+    assert stand.suppression.entered == []
+    assert stand.reputation.noted == [("app@example.com", "", 1, 0, 0)]

@@ -7,12 +7,14 @@ import pytest
 import structlog
 
 from config.failpoints import Failpoints
+from spool import keys
 from spool.feedback_inbox import INBOX, FeedbackInbox, NoRoom
 from spool.records import new_message_id
-from spool.scripts import StoreFull
+from spool.scripts import StoreFull, StoreUnavailable
 from spool.store import Spool
-from tests.feedback_stand import FeedbackStand, a_delivery, as_notification
+from tests.feedback_stand import FeedbackStand, a_bounce, a_delivery, as_notification
 from tests.servers import RedisServer
+from tests.store.messages import numbers
 from worker.feedback.horizon import Horizon
 from worker.feedback.inbox_reader import InboxReader, pause_seconds
 from worker.feedback.surroundings import Surroundings
@@ -24,9 +26,23 @@ async def show_now(spool: Spool) -> None:
         await spool.redis.zadd(INBOX, {member: 1})
 
 
-def reader_of(stand: FeedbackStand, *, keep_unknown_seconds: float = 600) -> InboxReader:
+async def next_millisecond(spool: Spool) -> None:
+    """Returns when the server's clock tells what comes next from what was."""
+    begun_ms = await now_ms_of(spool)
+    while await now_ms_of(spool) == begun_ms:
+        await asyncio.sleep(0)
+
+
+async def now_ms_of(spool: Spool) -> int:
+    seconds, micros = await spool.redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def reader_of(
+    stand: FeedbackStand, *, keep_unknown_seconds: float = 600, now_ms: int = 1_700_000_000_000
+) -> InboxReader:
     async def clock_ms() -> int:
-        return 1_700_000_000_000
+        return now_ms
 
     around = Surroundings(stand.tally, Failpoints(""), structlog.get_logger(), clock_ms)
     horizon = Horizon(stand.spool, ["inbox"])
@@ -120,6 +136,48 @@ async def test_a_send_that_becomes_known_gets_its_event(spool: Spool):
     await reader_of(stand).read_page()
     assert await stand.letters(message_id) == "d"
     assert await stand.inbox.waiting() == 0
+
+
+@pytest.mark.parametrize("trouble", ["killed", "spool away"])
+async def test_what_was_taken_and_not_applied_proves_nothing_about_the_past(spool: Spool, trouble: str):
+    stand = FeedbackStand(spool)
+    message_id = await stand.sent()
+    await stand.inbox.keep(orjson.dumps(a_bounce(message_id)))
+    later_ms = await now_ms_of(spool) + 3_600_000
+    reader = reader_of(stand, now_ms=later_ms)
+    if trouble == "killed":
+        await stand.inbox.take(50)
+    else:
+        stand.suppression.troubles = [StoreUnavailable("the spool does not answer")]
+        with pytest.raises(StoreUnavailable):
+            await reader.read_page()
+    assert await reader.read_page() == 0, "it is hidden"
+    assert await spool.feedback_seen_at_ms() == 0
+    await show_now(spool)
+    assert await reader.read_page() == 1
+    assert await spool.feedback_seen_at_ms() == later_ms - 75_000
+
+
+async def test_mail_of_others_takes_no_room_of_ours_and_does_not_stop_the_clock(spool: Spool):
+    stand = FeedbackStand(spool)
+    stand.inbox = inbox = FeedbackInbox(spool.redis, most_events=6, most_unknown=3)
+    for n in range(5):
+        await inbox.keep(orjson.dumps({**as_notification(a_delivery()), "n": n}), after_seconds=60, is_unknown=True)
+        await next_millisecond(spool)
+    assert await inbox.waiting() == 3
+    await show_now(spool)
+    assert {orjson.loads(one.event)["n"] for one in await inbox.take(9)} == {2, 3, 4}, "the oldest are foreign"
+    # Pushed by the topic, and found to be about unknown sends.
+    for n in range(5, 8):
+        await inbox.keep(orjson.dumps({**as_notification(a_delivery()), "n": n}))
+    with pytest.raises(NoRoom):
+        await inbox.keep(b"ours")
+    assert await reader_of(stand).read_page() == 3
+    assert await inbox.waiting() == 3
+    await inbox.keep(b"ours")
+    assert (await numbers(spool.redis, keys.COUNTERS))["feedback_events:foreign"] == 5
+    await reader_of(stand).read_page()
+    assert await spool.feedback_seen_at_ms() == 1_700_000_000_000 - 75_000
 
 
 def test_looks_grow_rarer():

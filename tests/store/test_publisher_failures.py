@@ -209,6 +209,17 @@ async def test_a_verdict_that_cannot_be_read_is_no_stumbling_block(spool):
     assert await spool.redis.xlen(dead_letters_key("file")) == 0
 
 
+async def test_a_message_that_cannot_be_read_is_told_as_one_that_is_forgotten_and_is_no_stumbling_block(spool):
+    message_id = await accept(spool)
+    await spool.redis.hset(keys.message_key(message_id), "p", b"nowhere")
+    await accept(spool)
+    destination = Collecting()
+    assert await publisher_of(spool, {"file": destination}, NONE).publish("file") == 2
+    told = [orjson.loads(line)["mail"]["destination"] for line in destination.parts[0]]
+    assert told == [[], ["user0@example.net"]]
+    assert await spool.redis.xlen(dead_letters_key("file")) == 0
+
+
 async def test_an_index_that_the_message_does_not_have_is_no_stumbling_block(spool):
     message_id = await accept(spool, recipients=2)
     await spool.redis.xadd(keys.EVENTS, {"d": EventRecord("send", message_id, 1, (2,)).encode()})

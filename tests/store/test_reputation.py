@@ -1,5 +1,7 @@
 """Figures of senders on a server: counted in a window, judged, and what follows from them."""
 
+import asyncio
+
 import orjson
 import pytest
 
@@ -78,6 +80,29 @@ async def test_a_pause_of_the_operator_is_left_as_it_is(spool):
     await operator.pause(spool.redis, [Pause(f"user:{SENDER}", 0, 1, "mine", "me@here")], b"{}")
     assert (await reputation(spool).note(SENDER, user="", bounced=50)).level == "paused"
     assert (await scopes(spool))[f"user:{SENDER}"].by == "me@here"
+
+
+async def test_of_many_notes_side_by_side_one_pauses(spool):
+    watched = reputation(spool)
+    await watched.note(SENDER, user="", delivered=100, bounced=4)
+    await asyncio.gather(*(watched.note(SENDER, user="", bounced=1) for _ in range(40)))
+    acts = [orjson.loads(one) for one in await events_of(spool.redis) if b'"pause"' in one]
+    assert [one["why"] for one in acts] == [(await scopes(spool))[f"user:{SENDER}"].why]
+
+
+@pytest.mark.parametrize("is_noted_since", [False, True])
+async def test_a_judgement_from_before_a_resume_does_not_undo_it(spool, is_noted_since):
+    watched = reputation(spool)
+    late = await watched.note(SENDER, user="", bounced=50)
+    assert late.level == "paused"
+    assert await operator.resume(spool.redis, [f"user:{SENDER}"], b"{}")
+    if is_noted_since:
+        while await now_ms(spool) <= late.at_ms:
+            await asyncio.sleep(0)
+        await watched.note(SENDER, user="", delivered=1)
+    await watched._act(late)  # as another process would, that judged at the same time
+    assert await scopes(spool) == {}
+    assert await standings(spool) == ()
 
 
 async def test_complaints_are_judged_by_limits_of_their_own(spool):

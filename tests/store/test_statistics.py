@@ -24,6 +24,14 @@ async def test_what_became_of_recipients_is_counted_with_their_states(spool: Spo
     assert abs(time.time() - point.at_s) < SLOT_SECONDS + 60
 
 
+async def test_suppressed_recipients_are_bounces_as_their_event_says(spool: Spool):
+    claimed = await accepted_and_claimed(spool, recipients=3)
+    counts = {"rejected_recipients": 3, "suppressed_recipients": 2}
+    assert await spool.settle(Settlement(claimed.lease, number=1, counts=counts))
+    [point] = await send_statistics(spool.redis)
+    assert point == SendDataPoint(point.at_s, bounces=2, rejects=1)
+
+
 async def test_what_a_drop_finds_to_be_sent_is_counted_too(spool: Spool):
     claimed = await accepted_and_claimed(spool, recipients=2)
     await spool.settle(Settlement(claimed.lease, number=1, to="held", reason="x"))

@@ -26,15 +26,13 @@ from structlog.typing import FilteringBoundLogger
 
 from config.errors import TryLater
 from config.failpoints import Failpoints
-from sending_events.feedback_records import FeedbackRecord
-from sending_events.records import set_of
 from spool.feedback_book import Answer, Found, Mark, Telling
 from spool.feedback_states import FeedbackHappening
 from spool.mailbox_simulator import is_simulated
-from spool.records import Attempt, Message
 from spool.tally import Tally
 from worker.feedback.events import Confirms, SentCall, note_call
 from worker.feedback.ses_event import SesEvent, ses_event_of
+from worker.feedback.telling import telling_of
 
 #: written: it was news; repeated: it was told before; noted: a Send event that settled a doubt; known: one that did
 #: not; unknown: come back with it; foreign: about nothing of ours; failed: a bug, which the log tells; later: the spool
@@ -123,10 +121,9 @@ class Applier:
             some = (one_call(indexes) for indexes in calls[start : start + _AT_ONCE])
             troubles += _troubles_of(await asyncio.gather(*some, return_exceptions=True))
         await self._note_deliveries()
-        if troubles and not verdicts:
-            raise troubles[0]
-        if troubles:
-            trouble = troubles[0]
+        for trouble in troubles[:1]:
+            if not verdicts:
+                raise trouble
             about = {"reason": trouble.reason, "detail": trouble.detail}
             self._log.warning("feedback.later", events=len(events) - len(verdicts), **about)
         return [verdicts.get(index, "later") for index in range(len(events))]
@@ -205,14 +202,12 @@ class Applier:
     async def _note_deliveries(self) -> None:
         """A page's deliveries by sender; a kill loses a page of them, which makes a sender look worse by as much."""
         for sender, user in list(self._delivered):
-            recipients = self._delivered.pop((sender, user), 0)
-            if not recipients:  # another reader notes them
-                continue
-            try:
-                await self._followers.note_deliveries(sender, user, recipients)
-            except TryLater:
-                self._delivered[sender, user] += recipients
-                raise
+            if recipients := self._delivered.pop((sender, user), 0):  # else another reader notes them
+                try:
+                    await self._followers.note_deliveries(sender, user, recipients)
+                except TryLater:
+                    self._delivered[sender, user] += recipients
+                    raise
 
 
 def _troubles_of(ends: Sequence[BaseException | None]) -> list[TryLater]:
@@ -233,75 +228,3 @@ def sender_of(event: SesEvent, found: Found) -> str:
     if found.message is not None:
         return found.message.sender
     return event.source.rpartition("<")[2].partition(">")[0].strip()
-
-
-#: Which counter, and which figure of the account, counts a recipient.
-_COUNTERS: Mapping[FeedbackHappening, str] = {
-    FeedbackHappening.DELAY: "delayed",
-    FeedbackHappening.ANSWER: "answered",
-    FeedbackHappening.DELIVERY: "delivered",
-    FeedbackHappening.TRANSIENT_BOUNCE: "transient",
-    FeedbackHappening.REFUSAL: "refused",
-    FeedbackHappening.BOUNCE: "bounced",
-    FeedbackHappening.COMPLAINT: "complained",
-}
-_STATISTICS: Mapping[FeedbackHappening, str] = {
-    FeedbackHappening.TRANSIENT_BOUNCE: "bounces",
-    FeedbackHappening.BOUNCE: "bounces",
-    FeedbackHappening.COMPLAINT: "complaints",
-    FeedbackHappening.REFUSAL: "rejects",
-}
-
-
-def telling_of(event: SesEvent, found: Found, *, has_followers: bool) -> Telling:
-    """What an event changes. Pure."""
-    message, attempt = found.message, attempt_of(event, found.message)
-    recipients = attempt.recipients if attempt else ()
-    by_message = set_of(message, recipients) if message else ""
-    record = FeedbackRecord(
-        event_type=event.event_type,
-        message_id=found.message_id,
-        at_ms=event.at_ms,
-        ses_message_id=event.ses_message_id,
-        event=event.json,
-        attempt=attempt.number if attempt else event.call.attempt_number if event.call else 0,
-        configuration_set=event.configuration_set or by_message,
-    )
-    happenings = Counter(one.happening for one in event.recipients)
-    statistics: Counter[str] = Counter()
-    for happening, recipients_told in happenings.items():
-        statistics[_STATISTICS.get(happening, "")] += recipients_told
-    return Telling(
-        message_id=found.message_id,
-        mark=event.mark,
-        record=record.encode(),
-        happenings=tuple(told_indexes(event, message, attempt)),
-        counts={f"feedback_recipients:{_COUNTERS[one]}": number for one, number in happenings.items()},
-        statistics={name: number for name, number in statistics.items() if name},
-        has_followers=has_followers,
-    )
-
-
-def attempt_of(event: SesEvent, message: Message | None) -> Attempt | None:
-    """The call that the event is about, if the message still has it."""
-    number = event.call.attempt_number if event.call else 0
-    for attempt in message.attempts if message else ():
-        if attempt.number == number or (not number and attempt.ses_message_id == event.ses_message_id):
-            return attempt
-    return None
-
-
-def told_indexes(
-    event: SesEvent, message: Message | None, attempt: Attempt | None
-) -> list[tuple[int, FeedbackHappening]]:
-    """Of which recipients of the message what is told.
-
-    Not of those whose batch the fence sent to somebody else: what became of that says nothing about them.
-    """
-    if message is None or (attempt is not None and attempt.redirected_to):
-        return []
-    among = attempt.recipients if attempt else range(len(message.recipients))
-    by_address: dict[str, list[int]] = {}
-    for index in among:
-        by_address.setdefault(message.recipients[index].lower(), []).append(index)
-    return [(index, told.happening) for told in event.recipients for index in by_address.get(told.address.lower(), ())]

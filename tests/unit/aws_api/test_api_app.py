@@ -8,6 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from aws_api.app import make_app
+from aws_api.feedback.door import DOOR
+from aws_api.feedback.envelope import OutOfTime
 from config.redis_clients import redis_client
 from config.settings import Settings
 from tests.api_tools import tools_of
@@ -35,6 +37,17 @@ async def test_without_a_spool_health_says_so(door: str):
         body = await answer.json()
     assert body["status"] == "failing"
     assert body["problems"]
+
+
+async def test_health_notes_that_sns_is_not_taken_by_this_machines_clock(tmp_path: Path):
+    settings = Settings(data={"dir": tmp_path}, redis={"url": f"unix://{tmp_path}/none.sock"})
+    redis = redis_client(settings.redis_url)
+    app = make_app(tools_of(settings, redis))
+    app[DOOR].refusals.note(503, OutOfTime("look at the clock of this machine"))
+    async with TestServer(app) as server, aiohttp.ClientSession() as client:
+        answer = await client.get(server.make_url("/healthz"))
+        assert (await answer.json())["notes"] == ["POST /feedback/sns: look at the clock of this machine."]
+    await redis.aclose()
 
 
 async def test_without_a_spool_there_are_no_metrics(door: str):

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from aws_api.admin.feedback_words import feedback_notes
 from aws_api.health import judged_health, silent_health
 from spool.figures import Figures, Worker
 from spool.safety import NO_ANSWER, UNCHECKED, SafetyReport
@@ -131,3 +132,16 @@ def test_mail_that_waits_for_functions_is_a_note_for_each_rule_without_addresses
     )
     assert last == "4 messages more for those of 2 other rules: see mailsluice queue."
     assert len(health.notes) == 6
+
+
+def test_events_of_ses_that_nobody_reads_are_a_note_where_they_are_to_be_read():
+    at_ms = figures().taken_at_ms or 10_000_000
+    fresh = figures(taken_at_ms=at_ms, feedback_seen_at_ms=at_ms - 299_000)
+    old = figures(taken_at_ms=at_ms, feedback_seen_at_ms=at_ms - 301_000)
+    never = figures(taken_at_ms=at_ms, feedback_seen_at_ms=0)
+    assert feedback_notes(fresh, is_configured=True) == ()
+    assert feedback_notes(never, is_configured=False) == ()
+    [note] = feedback_notes(old, is_configured=True)
+    assert "for 301 s" in note
+    assert "feedback.away" in note
+    assert "never" in feedback_notes(never, is_configured=True)[0]

@@ -1,5 +1,6 @@
 """Properties of composed mail: what goes in comes out, and never as something else."""
 
+import encodings
 import re
 from email import message_from_bytes, policy
 
@@ -103,3 +104,19 @@ def test_every_attachment_arrives(raw, encoding):
     content = composed({}, {"Subject": {"Data": ""}, "Attachments": [attachment]})
     _, part = message_from_bytes(content, policy=policy.SMTP).iter_parts()
     assert part.get_payload(decode=True) == raw
+
+
+@pytest.mark.parametrize("charset", ["nobody-knows-it", "x" * 1_000_000, "utf-8\r\nX: y", "idna", "base64", "rot13"])
+def test_an_unknown_charset_is_refused_and_not_remembered(charset):
+    remembered = len(encodings._cache)
+    with pytest.raises(SendRefused, match="Unsupported charset"):
+        composed({}, {"Subject": {"Data": "", "Charset": charset}, "Body": {"Text": {"Data": "x"}}})
+    assert len(encodings._cache) == remembered
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["UTF-8", "utf8", "us-ascii", "ISO-8859-1", "iso-8859-15", "windows-1252", "Shift_JIS", "gb2312", "koi8-r"],
+)
+def test_charsets_of_mail_are_known(charset):
+    assert b"x" in composed({}, {"Subject": {"Data": ""}, "Body": {"Text": {"Data": "x", "Charset": charset}}})

@@ -151,3 +151,30 @@ def test_any_bytes_are_taken_or_refused(content):
     with contextlib.suppress(SendRefused):
         ready = read(content, source="a@example.com", destinations=("b@example.net",))
         assert ready.content.replace(b"\r\n", b"\n") == content.replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"From: ceo@bank.example:;", "Missing final '@domain'"),
+        (b"From: (ceo@bank.example)", "Missing final '@domain'"),
+        (b"From: a@tenant.example\r\nSender: ceo@bank.example:;", "Missing final '@domain'"),
+        (b"From: <>", "Missing required header 'From'."),
+        (b"From: ", "Missing required header 'From'."),
+        (b"X-A: b", "Missing required header 'From'."),
+        (b"From: ceo@bank.example\0 <a@tenant.example>", "The header section has a NUL character."),
+        (b"From: a@tenant.example\r\nSubject: \0", "The header section has a NUL character."),
+    ],
+)
+def test_a_message_names_who_it_is_from_in_a_way_that_can_be_checked(head, reason):
+    content = head + b"\r\nTo: b@example.net\r\n\r\nx\r\n"
+    with pytest.raises(SendRefused) as caught:
+        read(content, source="a@tenant.example")
+    assert caught.value.reason == reason
+
+
+def test_a_message_without_headers_is_from_the_calls_sender():
+    for content in (b"", b"\r\ntext\r\n"):
+        assert read(content, source="a@tenant.example", destinations=("b@example.net",)).envelope.sender
+    ready = read(HEAD + b"Return-Path: <>\r\n\r\n")
+    assert ready.envelope.sender == "ann@example.com"

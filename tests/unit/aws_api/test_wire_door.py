@@ -25,4 +25,4 @@ async def test_without_trust_a_request_needs_a_signature(tmp_path):
     access = Access(AccessKeyFile(tmp_path / "keys.json"), trusts_loopback=False)
     request = make_mocked_request("GET", "/messages/x", headers={"Host": "localhost"})
     with pytest.raises(NotAdmitted):
-        await access.admit(request, Service("workmailmessageflow"), b"")
+        access.claim(request, Service("workmailmessageflow"))

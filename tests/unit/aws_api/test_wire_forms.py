@@ -27,7 +27,7 @@ def test_an_empty_list_may_have_members_after_all():
     assert members_of(tree_of(b"L=&L.member.1=a")["L"]) == [b"a"]
 
 
-@pytest.mark.parametrize("form", [b"&" * MOST_FIELDS, b".".join([b"a"] * 30) + b"=1", b"A=1&A.B=2"])
+@pytest.mark.parametrize("form", [b"&" * MOST_FIELDS, b".".join([b"a"] * 30) + b"=1", b"A=1&A.B=2", b"a" * 501])
 def test_what_cannot_be_a_call_is_refused(form):
     with pytest.raises(WrongForm):
         tree_of(form)

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp import StreamReader, web
+from aiohttp.test_utils import TestServer, make_mocked_request
 
 from aws_api.wire.access_keys import AccessKeyFile
+from aws_api.wire.bodies import read_body
 from aws_api.wire.door import Access, Wire, aws_door
 from aws_api.wire.failures import OperationRefused
 from aws_api.wire.memory import COPIES, MemoryBudget, Reservation
@@ -119,3 +121,22 @@ async def test_a_client_that_leaves_inside_its_body_holds_nothing(door):
         writer.close()
         while door.memory.used_bytes:
             await asyncio.sleep(0.01)
+
+
+async def test_a_body_is_counted_as_it_comes_not_as_it_is_announced():
+    budget = MemoryBudget(1_000_000)
+    other, one = Reservation(budget), Reservation(budget)
+    other.hold_body(100_000)
+    stream = StreamReader(SimpleNamespace(), 2**16, loop=asyncio.get_running_loop())  # type: ignore[arg-type]
+    headers = {"Content-Length": "10000000"}
+    request = make_mocked_request("POST", "/", headers=headers, payload=stream)
+    reading = asyncio.create_task(read_body(request, 20_000_000, one))
+    await asyncio.sleep(0)
+    assert one.bytes == 0
+    stream.feed_data(b"x" * 1000)
+    async with asyncio.timeout(10):
+        while not one.bytes:
+            await asyncio.sleep(0)
+    assert one.bytes == COPIES * 1000
+    stream.feed_eof()
+    assert await reading == b"x" * 1000

@@ -130,7 +130,7 @@ def test_a_webhook_that_would_not_be_called_is_a_mistake() -> None:
     assert line.startswith(
         "[configuration_sets.orders] EventDestinations 1 (one): Url must begin with https://, unless "
     )
-    assert "not public" in lines(hook_to("https://169.254.169.254/latest"))[0]
+    assert "must have a public address" in lines(hook_to("https://169.254.169.254/latest"))[0]
     allowed = {"allowed_targets": ["hooks.example.com", "10.0.0.0/8"]}
     for url in ("http://hooks.example.com/", "https://10.1.2.3/"):
         check_file(Settings.model_validate({"configuration_sets": hook_to(url), "events": allowed}))

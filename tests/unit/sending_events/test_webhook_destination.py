@@ -118,6 +118,8 @@ async def test_everything_else_is_tried_again(tmp_path, status):
         (429, {"retry-after": "Tue, 14 Nov 2023 22:14:00 GMT"}, 39.5),
         (503, {"retry-after": "Tue, 14 Nov 2000 22:14:00 GMT"}, 0),
         (503, {"retry-after": "soon"}, None),
+        (503, {"retry-after": "Mon, 01 Jan 2026 00:00:00 +9999999999999999999"}, None),
+        (503, {"retry-after": "Mon, 01 Jan 9999 00:00:00 -9999"}, None),
         (503, {"retry-after": "-5"}, None),
         (503, {}, None),
         (410, {}, 300),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spool.records import new_message_id
+from tests.feedback_stand import a_bounce, as_notification
 from worker.feedback.events import SentCall, call_of, milliseconds, note_call
 from worker.feedback.ses_event import ses_event_of, unwrapped
 
@@ -140,3 +141,23 @@ async def test_the_spools_answer_is_the_answer(answer):
 def test_the_instant_of_awss_own_page_is_understood():
     assert milliseconds("2018-10-08T14:05:45 +0000") == 1_539_007_545_000
     assert milliseconds("2009-12-03T04:24:21.000-05:00") == 1_259_832_261_000
+
+
+@pytest.mark.parametrize("shape", ["event", "notification"])
+@pytest.mark.parametrize("odd", [None, 5, "text", [1], {"timestamp": 5}, {"timestamp": "then"}])
+def test_a_destination_is_never_given_a_member_of_a_wrong_type(odd: Any, shape: str):
+    event = a_bounce()
+    event["bounce"] = odd
+    event["mail"] |= {"destination": odd, "headers": [{"name": "X-Only"}], "tags": odd, "commonHeaders": [odd]}
+    if shape == "notification":
+        event["mail"]["tags"] = {}
+        event = as_notification(event)
+        event["mail"]["headers"] = [{"name": "X-Only", "value": odd}]
+    found = ses_event_of(event)
+    assert found is not None
+    told = found.json
+    assert isinstance(told["bounce"], dict)
+    assert "timestamp" not in told["bounce"]
+    assert all(isinstance(one, str) for one in told["mail"].get("destination", []))
+    assert all(isinstance(one["value"], str) for one in told["mail"].get("headers", []))
+    assert "commonHeaders" not in told["mail"]

@@ -57,3 +57,13 @@ def test_a_clock_of_the_queue_that_is_ahead_proves_nothing_more():
     quiet = Quiet(30_000)
     quiet.seen_at_ms(0, is_end=False, oldest_sent_at_ms=None)
     assert quiet.seen_at_ms(60_000, is_end=False, oldest_sent_at_ms=90_000) == 30_000
+
+
+def test_messages_that_were_taken_and_not_applied_begin_the_quiet_anew():
+    quiet = Quiet(30_000)
+    quiet.seen_at_ms(0, is_end=True, oldest_sent_at_ms=None)
+    assert quiet.seen_at_ms(60_000, is_end=True, oldest_sent_at_ms=None) == 30_000
+    quiet.disturbed()
+    assert quiet.seen_at_ms(61_000, is_end=True, oldest_sent_at_ms=None) == 0
+    assert quiet.seen_at_ms(90_999, is_end=False, oldest_sent_at_ms=90_000) == 0, "nor does a backlog tell"
+    assert quiet.seen_at_ms(91_000, is_end=False, oldest_sent_at_ms=90_000) == 60_000

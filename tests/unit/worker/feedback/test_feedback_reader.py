@@ -15,7 +15,7 @@ from spool.scripts import StoreUnavailable
 from spool.tally import Tally
 from worker.feedback.horizon import Horizon
 from worker.feedback.patience import pause_seconds, read_on
-from worker.feedback.reader import Position, Reader, position_of
+from worker.feedback.reader import NotAllApplied, Position, Reader, position_of
 from worker.feedback.simulator_feed import FeedAway, Page
 from worker.feedback.surroundings import Surroundings
 
@@ -224,6 +224,36 @@ async def test_a_source_that_is_away_is_asked_again_with_growing_pauses():
     assert stand.applier.applied == [(ours, 1)]
     told = [line["event"] for line in logs if line["event"] in {"feedback.away", "feedback.back"}]
     assert told == ["feedback.away", "feedback.back"]
+
+
+async def test_a_broken_source_is_asked_again_and_what_lasts_is_said_every_ten_minutes():
+    class Broken:
+        source, idle_seconds, reads = "broken", 0.0, 0
+
+        async def read_page(self) -> int:
+            self.reads += 1
+            if self.reads == 400:
+                raise asyncio.CancelledError
+            raise KeyError("a bug")
+
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    with structlog.testing.capture_logs() as logs, pytest.raises(asyncio.CancelledError):
+        await read_on(Broken(), structlog.get_logger(), sleep, lambda: sum(pauses))
+    said = [line["failures"] for line in logs if line["event"] == "feedback.broken"]
+    assert said[0] == 1
+    assert len(said) == 1 + int(sum(pauses) // 600)
+
+
+async def test_a_feed_whose_events_have_to_wait_is_read_again_from_there():
+    stand = Stand(a_line(ours := new_message_id()), a_line(new_message_id()))
+    stand.applier.answers = {ours: "later"}
+    with pytest.raises(NotAllApplied):
+        await stand.reader.read_page()
+    assert stand.spool.writes == 0
 
 
 async def test_a_spool_that_is_away_in_the_middle_of_a_page_gets_the_page_again():
