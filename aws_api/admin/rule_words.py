@@ -70,7 +70,7 @@ def _awaited(wait: Wait, now_ms: int, *, is_public: bool) -> str:
 
 def without_addresses(text: str) -> str:
     """The text with `…` for everything that looks like an address."""
-    return re.sub(r"[^\s\"'<>,;]*@[^\s\"'<>,;]*", "…", text)
+    return re.sub(r"[^\s\"'<>,;]++", lambda word: "…" if "@" in word[0] else word[0], text)
 
 
 def _troubles(figures: Figures) -> Iterator[str]:

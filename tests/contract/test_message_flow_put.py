@@ -210,7 +210,7 @@ def test_other_services_are_refused_by_the_name_of_their_operation(stand):
         ("mailmanager", lambda client: client.list_archives(), "UnknownOperationException", "ListArchives"),
     ]:
         with pytest.raises(ClientError) as caught:
-            call(client_of(service, stand.url))
+            call(client_of(service, stand.url, stand.key.access_key_id, stand.key.secret))
         assert caught.value.response["Error"]["Code"] == code
         assert words in caught.value.response["Error"]["Message"]
         assert caught.value.response["ResponseMetadata"]["RequestId"]

@@ -134,6 +134,12 @@ def test_every_module_of_the_house_is_named_in_how_it_works():
     assert [name for name in modules if f"`{name}`" not in page] == []
 
 
+def test_no_two_files_of_tests_have_the_same_name():
+    """They are modules of no package: pytest would refuse the second."""
+    names = [path.name for path in (HOUSE / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 def test_every_script_is_named_in_how_it_works():
     page = (HOUSE / "docs/how-it-works.md").read_text("utf-8")
     scripts = [str(path.relative_to(HOUSE)) for path in sorted(HOUSE.glob("*/lua/*.lua"))]

@@ -52,7 +52,7 @@ def test_a_drained_worker_leaves_all_work_to_the_others_until_it_is_called_back(
 
 
 def test_a_drained_worker_finishes_what_it_has():
-    with Line(SLUICE_SIMULATOR_LATENCY_SECONDS="1.5") as line:
+    with Line(SLUICE_SIMULATOR_LATENCY_SECONDS="2") as line:
         worker = line.worker()
         ids = line.submit(5)
         wait_until(lambda: heartbeats(line)[name_of(worker)]["active"] == 5, "the worker has all five")
@@ -66,13 +66,13 @@ def test_a_drained_worker_finishes_what_it_has():
 
 
 def test_with_every_worker_drained_mail_waits_and_no_worker_takes_the_quiet_for_a_stall():
-    with Line(SLUICE_WORKER_STALL_SECONDS="3") as line:
+    with Line(SLUICE_WORKER_STALL_SECONDS="5") as line:
         worker = line.worker()
         drain(line, worker)
         ids = line.submit(3)
         wait_until(
-            lambda: heartbeats(line)[name_of(worker)]["at_ms"] - line.load(ids[0]).accepted_at_ms > 7_000,
-            "more than two stalls' time",
+            lambda: heartbeats(line)[name_of(worker)]["at_ms"] - line.load(ids[0]).accepted_at_ms > 7_500,
+            "more than a stall's time, and a look of the watchdog",
         )
         assert worker.is_running()
         assert workers_of(line, ids) == set()

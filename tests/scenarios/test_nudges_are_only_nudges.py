@@ -39,7 +39,7 @@ def test_a_lost_nudge_costs_seconds_only():
 def test_a_worker_that_is_told_to_stop_finishes_its_calls_and_leaves_the_rest_to_others():
     with Line(SLUICE_SIMULATOR_LATENCY_SECONDS="0.5", SLUICE_WORKER_CONCURRENT_CALLS="4") as line:
         busy = line.worker()
-        ids = line.submit(60)
+        ids = line.submit(40)
         wait_until(line.ledger, "the first mails are sent")
         busy.send(signal.SIGTERM)
         assert busy.process.wait(60) == 0

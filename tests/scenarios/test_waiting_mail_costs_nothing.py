@@ -15,7 +15,7 @@ SETTINGS = {
     "SLUICE_SIMULATOR_MAX_SEND_RATE": "5",
     "SLUICE_WORKER_SWEEP_SECONDS": "0.5",
 }
-LOOK_SECONDS = 4
+LOOK_SECONDS = 3
 
 
 def commands_per_second(line):
@@ -40,7 +40,7 @@ def test_ten_times_the_waiting_messages_cost_no_more_commands():
     with Line(**SETTINGS) as line:
         line.worker()
         line.worker()
-        few, more = 400, 3600
+        few, more = 300, 2700
         line.submit(few)
         wait_until(lambda: is_quiet(line, few), "few messages wait")
         with_few = commands_per_second(line)

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 
 import aiohttp
 import pytest
 from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import TestServer, make_mocked_request
 
 from aws_api.wire.access_keys import AccessKeyFile
@@ -127,7 +127,10 @@ async def test_a_body_is_counted_as_it_comes_not_as_it_is_announced():
     budget = MemoryBudget(1_000_000)
     other, one = Reservation(budget), Reservation(budget)
     other.hold_body(100_000)
-    stream = StreamReader(SimpleNamespace(), 2**16, loop=asyncio.get_running_loop())  # type: ignore[arg-type]
+    loop = asyncio.get_running_loop()
+    protocol = BaseProtocol(loop)
+    protocol.connection_made(asyncio.Transport())
+    stream = StreamReader(protocol, 2**16, loop=loop)
     headers = {"Content-Length": "10000000"}
     request = make_mocked_request("POST", "/", headers=headers, payload=stream)
     reading = asyncio.create_task(read_body(request, 20_000_000, one))
