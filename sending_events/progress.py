@@ -235,7 +235,8 @@ class Progress:
 
     async def most_bytes(self, wish: int) -> int:
         """How large the stream may be on this server: as wished, but no more than a share of the server's limit."""
-        limit = int((await answer_of(self._redis.info("memory"))).get("maxmemory") or 0)
+        memory = await answer_of(self._redis.info("memory"))
+        limit = int(memory.get("maxmemory") or memory.get("total_system_memory") or 0)
         return min(wish, limit // MEMORY_SHARE) if limit else wish
 
     async def trim(self, names: Sequence[str], most: Most, kept: Kept) -> Trim:

@@ -73,13 +73,16 @@ class MemoryWatcher:
     """
 
     def __init__(self, tools: Tools) -> None:
-        self._spool = tools.spool
+        self._spool, self._log = tools.spool, tools.log
         self._safety = SafetyWatch(tools.spool.redis, tools.settings)
 
     async def run(self) -> None:
         """For ever."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 - a nicety, and no reason to end a worker
+                self._log.exception("sweep.failed")
             await asyncio.sleep(_LOOK_AT_MEMORY_SECONDS)
 
     async def look(self) -> None:

@@ -37,7 +37,9 @@ def feedback_notes(figures: Figures, *, is_configured: bool) -> tuple[str, ...]:
     silent_seconds = (figures.taken_at_ms - seen_at_ms) / 1000
     if not is_configured or silent_seconds <= _SILENT_SECONDS:
         return ()
-    since = f"were not read to their end for {silent_seconds:,.0f} s" if seen_at_ms else "were never read to their end"
+    since = (
+        f"were not read to their end for {silent_seconds:,.0f} s" if seen_at_ms else "were not read to their end yet"
+    )
     return (f"SES's events {since}: is mailsluice feedback running? Its log says why at feedback.away.",)
 
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from aws_api.wire.access_keys import AccessKey, AccessKeyFile
+from aws_api.wire.access_keys import ID_BEGINNING, AccessKey, AccessKeyFile
 from aws_api.wire.failures import NotAdmitted
 from aws_api.wire.signature import MISMATCH, Received, Shown, check_time, is_right, read_shown
 
@@ -73,9 +73,12 @@ def admitted(received: Received, claim: Claim) -> AccessKey:
 
 
 def names_known_key(request: web.Request, keys: AccessKeyFile) -> bool:
-    """Whether the request says that it is signed by a key that is known here. Raises WrongKey."""
+    """Whether the request says that it is signed by a key that is known here. Raises WrongKey.
+
+    The file is not looked at for an id that none of ours has.
+    """
     found = _KEY_ID.search(request.headers.get("Authorization", ""))
-    return found is not None and keys.find(found[1]) is not None
+    return found is not None and found[1].startswith(ID_BEGINNING) and keys.find(found[1]) is not None
 
 
 def is_of_this_machine(request: web.Request) -> bool:

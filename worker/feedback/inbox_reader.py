@@ -81,7 +81,8 @@ class InboxReader:
             left_seconds = self._keep_unknown_seconds - one.age_seconds
             await self._inbox.park_unknown([one.id], min(pause_seconds(one.age_seconds), left_seconds))
         elif verdict == "failed" and one.age_seconds < _FAILED_SECONDS:
-            await self._inbox.put_off([one.id], _FAILED_PAUSE_SECONDS)
+            # As an unknown one, or a bug about one event would leave every call in doubt where it is.
+            await self._inbox.park_unknown([one.id], _FAILED_PAUSE_SECONDS)
         else:
             if verdict == "unknown":
                 self._around.tally.count("feedback_events:foreign")

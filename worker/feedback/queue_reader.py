@@ -93,9 +93,9 @@ class QueueReader:
         done = []
         for index, message in enumerate(messages):
             verdict = verdicts.get(index)
-            if verdict in {"failed", "later"}:
+            if verdict == "later":
                 continue
-            if verdict != "unknown" or await self._kept(orjson.dumps(events[index])):
+            if verdict not in {"unknown", "failed"} or await self._kept(orjson.dumps(events[index])):
                 done.append(message)
         return done
 

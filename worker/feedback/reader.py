@@ -148,8 +148,7 @@ class Reader:
         verdicts = await self._applier.apply_all(events)
         for event, verdict in zip(events, verdicts, strict=True):
             if verdict in {"unknown", "failed"}:
-                is_unknown = verdict == "unknown"
-                await self._inbox.keep(orjson.dumps(event), after_seconds=UNKNOWN_PAUSE_SECONDS, is_unknown=is_unknown)
+                await self._inbox.keep(orjson.dumps(event), after_seconds=UNKNOWN_PAUSE_SECONDS, is_unknown=True)
         if "later" in verdicts:
             raise NotAllApplied(
                 "not all events could be applied", detail=f"{verdicts.count('later')} of {len(verdicts)}"

@@ -144,4 +144,4 @@ def test_events_of_ses_that_nobody_reads_are_a_note_where_they_are_to_be_read():
     [note] = feedback_notes(old, is_configured=True)
     assert "for 301 s" in note
     assert "feedback.away" in note
-    assert "never" in feedback_notes(never, is_configured=True)[0]
+    assert "not read to their end yet" in feedback_notes(never, is_configured=True)[0]
