@@ -186,6 +186,18 @@ async def test_reads_without_a_backlog_prove_that_everything_was_read(stand: Sta
     assert await stand.feedback.spool.feedback_seen_at_ms() == stand.now_ms - 30_000
 
 
+async def test_an_event_that_meets_a_bug_is_tried_again_from_the_inbox_and_holds_up_no_call_in_doubt(
+    stand: Stand, sqs: Any, url: str
+):
+    message_id = await stand.feedback.sent()
+    stand.feedback.suppression.troubles = [RuntimeError("a bug")]
+    await asyncio.to_thread(sqs.send_message, QueueUrl=url, MessageBody=enveloped(a_bounce(message_id)))
+    assert await stand.reader.read_page() == 1
+    assert await asyncio.to_thread(left, sqs, url) == (0, 0)
+    assert await stand.feedback.inbox.waiting() == 1
+    assert await stand.feedback.inbox.oldest_at_ms() is None
+
+
 async def test_a_page_that_failed_or_stays_begins_the_quiet_anew(stand: Stand, sqs: Any, url: str):
     message_id = await stand.feedback.sent()
     await stand.reader.read_page()
