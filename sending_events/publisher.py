@@ -103,6 +103,10 @@ class Publisher:
             self._log.debug("events.published", destination=name, events=taken)
         return taken
 
+    async def look(self) -> None:
+        """Who is told: destinations of the file that are new begin here. Raises TryLater."""
+        await self._registry.refresh(self._progress)
+
     async def with_work(self) -> list[str]:
         """The destinations for which `publish` would have something to offer now, in any order; cheap."""
         await self._registry.refresh(self._progress)

@@ -159,7 +159,12 @@ class WorkerProcess:
         self._tools.tally.observe("task:publish", time.perf_counter() - started)
 
     async def prepare(self) -> None:
-        """Before the first task: the orders of the operator, the account's limits, the views of the routes."""
+        """Before the first task: who is told of events, the operator's orders, the account's limits, the routes.
+
+        A destination of the file that is new is told of all mail that this process sends.
+        """
+        with suppress(TryLater, exceptions.RedisError, OSError):
+            await self._publisher.look()
         self.may_work.set()
         await self._heartbeat.beat()
         await self._quota.first(self._gate.look)
