@@ -389,9 +389,10 @@ class Line:
     # -- the end
 
     def published(self) -> list[dict[str, Any]]:
-        """The events in the NDJSON file."""
+        """The events in the NDJSON file (whole lines: a worker may be writing)."""
         path = self.folder / "events.ndjson"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        whole, _, _ = path.read_text("utf-8").rpartition("\n") if path.exists() else ("", "", "")
+        return [json.loads(line) for line in whole.split("\n")] if whole else []
 
     def wait_for_events(self, message_ids: Sequence[str]) -> None:
         """Until the Send events of all sent recipients are in the file."""

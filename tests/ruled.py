@@ -63,7 +63,8 @@ def bounces_of(line: Line, message: Message) -> list[bytes]:
 def calls_of(folder: Path) -> list[dict[str, Any]]:
     """The events that functions have written into calls.ndjson."""
     path = folder / "calls.ndjson"
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]  # whole ones: it may be written now
 
 
 def noting(folder: Path, then: str) -> str:

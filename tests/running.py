@@ -135,7 +135,8 @@ class RunningUp:
 
     def log_lines(self, event: str = "") -> list[dict[str, Any]]:
         """The JSON lines of stderr, or those of one event."""
-        lines = [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
+        whole = self.stderr.rpartition("\n")[0].splitlines()  # it may be writing
+        lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if not event or line.get("event") == event]
 
     def children(self) -> dict[str, dict[str, Any]]:

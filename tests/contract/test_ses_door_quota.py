@@ -14,9 +14,10 @@ from tests.contract.ses_stand import RAW, SesStand, ses_stand
 from tests.spooled import with_spool
 
 
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory) -> Iterator[SesStand]:
-    with ses_stand(tmp_path_factory.mktemp("ses")) as one:
+@pytest.fixture
+def stand(tmp_path) -> Iterator[SesStand]:
+    """Its own for each test: what one leaves waiting counts as sent."""
+    with ses_stand(tmp_path) as one:
         yield one
 
 

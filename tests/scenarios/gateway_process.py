@@ -116,7 +116,9 @@ class GatewayProcess:
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
         """The lines of the log with this event."""
-        lines = [json.loads(line) for line in (self.folder / "log").read_text().splitlines() if line.startswith("{")]
+        text = (self.folder / "log").read_text()
+        whole = (line for line in text.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n"))
+        lines = [json.loads(line) for line in whole]
         return [line for line in lines if event in {"", line["event"]}]
 
     def memory_bytes(self, field: str = "VmRSS") -> int:
