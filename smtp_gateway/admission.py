@@ -1,11 +1,11 @@
-"""Who may come in, and how much of it: networks, connections, sender patterns, memory. No I/O.
+"""Who may come in, and how much of it: networks, connections, memory. No I/O.
 
 The default lets in the loopback only, so a fresh gateway is never an open relay.
 """
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from smtp_gateway.replies import Reply
 
@@ -99,21 +99,3 @@ class Reservation:
         """Gives everything back."""
         self._budget.used_bytes -= self.bytes
         self.bytes = 0
-
-
-def may_send_as(sender: str, patterns: Sequence[str]) -> bool:
-    """Whether one of a user's patterns covers the sender: user@domain, domain, *.domain or *.
-
-    The null sender needs *: SES sends such a message as whoever stands in its From header.
-    """
-    address = sender.lower()
-    return any(_covers(pattern.lower(), address) for pattern in patterns)
-
-
-def _covers(pattern: str, address: str) -> bool:
-    if pattern == "*":
-        return True
-    domain = address.rpartition("@")[2]
-    if pattern.startswith("*."):
-        return domain.endswith(pattern[1:])
-    return (address if "@" in pattern else domain) == pattern

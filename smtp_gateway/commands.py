@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from smtp_gateway.addresses import MailCommand, identity_of, parse_mail, parse_rcpt
-from smtp_gateway.admission import may_send_as
 from smtp_gateway.authentication import auth
 from smtp_gateway.replies import Reply
 from smtp_gateway.taking import REFUSALS, data
+from spool.sender_patterns import may_send_as
 
 if TYPE_CHECKING:
     from smtp_gateway.session import SmtpSession

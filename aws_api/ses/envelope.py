@@ -12,6 +12,7 @@ from aws_api.message_flow.header_fields import HeaderSection
 from aws_api.ses.addresses import header_addresses, mailbox_of, written
 from aws_api.ses.refusals import SendRefused
 from aws_api.ses.send_request import SendRequest
+from spool.sender_patterns import may_send_as
 
 MAX_RECIPIENTS: Final = 50
 #: Whose addresses must be the sender's own, in SES's order.
@@ -90,7 +91,7 @@ def refused_identities(envelope: Envelope, patterns: Iterable[str]) -> list[str]
     Nobody can verify a domain of the TLD `invalid` (RFC 2606): clients send as one to see whether SES says no
     (nodemailer's verify), and that must not become mail.
     """
-    wanted = tuple(pattern.lower() for pattern in patterns)
+    wanted = tuple(patterns)
     failed = [
         told
         for told, addresses in envelope.identities
@@ -101,14 +102,4 @@ def refused_identities(envelope: Envelope, patterns: Iterable[str]) -> list[str]
 
 def _is_covered(patterns: tuple[str, ...], address: str) -> bool:
     is_possible = not address.endswith((".invalid", "@invalid"))
-    return is_possible and any(_covers(pattern, address) for pattern in patterns)
-
-
-def _covers(pattern: str, address: str) -> bool:
-    """As an SMTP user's patterns: user@domain, domain, *.domain or *."""
-    if pattern == "*":
-        return True
-    domain = address.rpartition("@")[2]
-    if pattern.startswith("*."):
-        return domain.endswith(pattern[1:])
-    return (address if "@" in pattern else domain) == pattern
+    return is_possible and may_send_as(address, patterns)

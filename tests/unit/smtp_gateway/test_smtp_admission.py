@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from smtp_gateway.admission import Connections, MemoryBudget, Networks, Reservation, may_send_as
+from smtp_gateway.admission import Connections, MemoryBudget, Networks, Reservation
 from smtp_gateway.replies import Reply
+from spool.sender_patterns import may_send_as
 
 
 def networks(*texts: str) -> Networks:
