@@ -10,6 +10,7 @@ import binascii
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from email.header import Header
 from mimetypes import guess_type
 from typing import Any, Final
@@ -104,10 +105,11 @@ def _in_charset(text: Mapping[str, str]) -> tuple[str, str, bytes]:
         raise SendRefused(f"Unsupported charset <{charset[:100]}>.")
     if not _CHARSET_NAME.fullmatch(charset):
         charset = codec
-    try:
-        return data, charset, data.encode(codec)
-    except UnicodeError:
-        return data, "utf-8", data.encode("utf-8", "replace")
+    with suppress(UnicodeError):
+        raw = data.encode(codec)
+        if raw.decode(codec) == data:  # Shift_JIS writes a yen sign as a backslash, and nobody could tell
+            return data, charset, raw
+    return data, "utf-8", data.encode("utf-8", "replace")
 
 
 def _texts(body: Mapping[str, Any]) -> bytes:

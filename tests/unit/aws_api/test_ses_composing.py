@@ -48,6 +48,12 @@ def test_every_text_arrives(data, charset):
     assert re.split(r"\r\n|\r|\n", got) == re.split(r"\r\n|\r|\n", data)
 
 
+def test_a_sign_that_its_charset_writes_as_another_one_goes_as_utf_8():
+    parsed = message_from_bytes(made(data="\u00a5100", charset="Shift_JIS"), policy=policy.SMTP)
+    assert parsed.get_content_charset() == "utf-8"
+    assert parsed.get_content().strip() == "\u00a5100"
+
+
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=500))
 def test_every_subject_without_controls_arrives(subject):
     parsed = message_from_bytes(made(subject=subject), policy=policy.default)
