@@ -175,7 +175,8 @@ class Line:
     ) -> None:
         if error is not None:
             for program in self.programs:
-                print(f"--- {program.log_path.name}\n{program.log()}", file=sys.stderr)  # noqa: T201
+                state = "runs" if program.is_running() else f"ended with {program.process.returncode}"
+                print(f"--- {program.log_path.name} ({state})\n{program.log()}", file=sys.stderr)  # noqa: T201
         self.close()
 
     def close(self) -> None:
@@ -215,9 +216,11 @@ class Line:
         assert self.simulator is not None
         assert self.simulator.is_running(), self.simulator.log()
         try:
-            return bool(self.http("GET", "/healthz") == b"ok")
+            is_well = bool(self.http("GET", "/healthz") == b"ok")
         except OSError:
             return False
+        assert self.simulator.is_running(), self.simulator.log()  # else somebody else answered
+        return is_well
 
     # -- the simulator
 
@@ -358,7 +361,15 @@ class Line:
                 missing = [one for one in missing if one not in found or found[one].place not in places]
                 if missing and time.monotonic() > limit:
                     stuck = [f"{one}: {found[one].place}, {found[one].reason}" for one in missing if one in found]
-                    raise AssertionError(f"{len(missing)} messages not in {places} after {seconds} s: {stuck[:3]}")
+                    calls = {
+                        f"{call.outcome} {call.code} {call.reason}"
+                        for one in missing[:20]
+                        if (message := await spool.load(one))
+                        for call in message.attempts
+                    }
+                    raise AssertionError(
+                        f"{len(missing)} messages not in {places} after {seconds} s: {stuck[:3]}; calls: {calls}"
+                    )
                 await asyncio.sleep(0.3 if probing else 0.05)
 
         self.run(poll)

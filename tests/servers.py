@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,18 +37,30 @@ def redis_binaries() -> dict[str, Path]:
     return found
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that was free a moment ago, outside the range that the kernel hands out by itself.
+_RESERVED: deque[socket.socket] = deque()
+_MOST_RESERVED = 300
 
-    Every connection that anybody makes has a port of that range: one of it could be taken until ours is bound.
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody has, outside the range that the kernel hands out by itself.
+
+    Every connection that anybody makes has a port of that range: one of it could be taken until ours is bound. Nor is
+    it given to another test process of this machine, from now on until this one has asked for many others: a server
+    that starts late, or is killed and started again, finds nobody on its port.
     """
     while True:
         port = random.SystemRandom().randrange(10_000, 30_000)
+        reservation = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with socket.socket() as probe:
             try:
+                reservation.bind(f"\0mailsluice-test-port-{port}")  # ends with this process, whatever becomes of it
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                reservation.close()
                 continue
+        _RESERVED.append(reservation)
+        if len(_RESERVED) > _MOST_RESERVED:
+            _RESERVED.popleft().close()
         return port
 
 
