@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import smtplib
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from spool.routes import read_routes
 from spool.sending_quota import RouteView
 from spool.states import Place, RecipientState
 from spool.store import Spool
+from tests.forking import Forked
 from tests.servers import RedisServer, free_port
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -68,13 +68,12 @@ class Program:
         self.log_path = log
         reading, writing = os.pipe()
         with log.open("ab") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mailsluice", *command],
-                env={**environment, "MAILSLUICE_READY_FD": str(writing)},
-                cwd=HOUSE,
-                pass_fds=[writing],
-                stdout=file,
-                stderr=file,
+            self.process = Forked(
+                command,
+                environment={**environment, "MAILSLUICE_READY_FD": str(writing)},
+                folder=HOUSE,
+                output=file.fileno(),
+                files=[writing],
             )
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
