@@ -51,7 +51,7 @@ class Sets:
     """One set with the destinations of a measurement."""
 
     def __init__(self, destinations: Sequence[EventDestination]) -> None:
-        self._sets = (ConfigurationSet(SET, tuple(destinations)),)
+        self._sets = (ConfigurationSet(SET, tuple(destinations), is_of_file=True),)
 
     async def version(self) -> str:
         return "1"

@@ -18,6 +18,7 @@ from bench.chaos_kills import shown
 from bench.load import HOUSE, Load, command_of
 from bench.processes import resident_bytes
 from bench.spooled import all_messages, places
+from tests.forking import executed
 from tests.line import FAST, Account, Line, Program
 
 WARM_UP_MESSAGES = 200
@@ -127,11 +128,15 @@ class _Watch:
         self.look(phase)
 
 
+class _OutageLine(Line):
+    start_process = staticmethod(executed)  # memory is measured
+
+
 def run_outage(plan: Plan, say: Callable[[str], None] = lambda _: None) -> Report:
     """The whole of it; ends everything that it started."""
     report = Report(plan)
     retry_max = {"SLUICE_RELAY_RETRY_MAX_SECONDS": str(plan.retry_max_seconds)}
-    with Line(**SETTINGS, **retry_max) as line:
+    with _OutageLine(**SETTINGS, **retry_max) as line:
         gateway, worker = line.gateway(), line.worker()
         watch = _Watch(line, report, gateway, worker, say)
         port = int(line.environment["SLUICE_SMTP_PORT"])

@@ -20,6 +20,7 @@ from sending_events.records import EventRecord
 from spool.nudge import Nudger
 from spool.records import NewMessage, new_message_id
 from spool.store import Spool
+from tests.forking import executed
 from tests.line import FAST, Line, Program
 
 GROUP = 500
@@ -41,6 +42,8 @@ class Call:
 
 class RelayLine(Line):
     """Simulator, gateway, feedback and workers; what the tests shorten is as in production."""
+
+    start_process = staticmethod(executed)
 
     def __init__(self, *, rate: float, **settings: str) -> None:
         super().__init__(SLUICE_SIMULATOR_MAX_SEND_RATE=str(rate), **settings)

@@ -64,6 +64,7 @@ def _options(settings: Settings, pool: str) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "worker_pool": pool,
+        "worker_consumer": "worker.consumer:MailConsumer",
         "worker_concurrency": settings.worker.threads,
         "worker_disable_prefetch": True,
         "worker_prefetch_multiplier": 1,

@@ -15,8 +15,8 @@ from spool.header_addresses import mailboxes
 from spool.header_text import decoded_words
 
 _NAME = re.compile(r"[!-9;-~]+")
-# A lone address, or a name of plain words before one: most values.
-_BARE = re.compile(r"[A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+")
+# A lone address, also in angle brackets, or a name of plain words before one: most values.
+_BARE = re.compile(r"(<)?([A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+)(?(1)>)")
 _NAMED = re.compile(r"\"?([A-Za-z0-9][A-Za-z0-9 ._-]*)\"? ?<([A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+)>")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _UNTOLD = "-"
@@ -95,8 +95,8 @@ def _is_name(text: str) -> bool:
 
 def _shown_addresses(value: str) -> list[str]:
     """One entry for each mailbox: `Jane Doe <jane@example.com>`, or the address alone."""
-    if _BARE.fullmatch(value):
-        return [value]
+    if found := _BARE.fullmatch(value):
+        return [found[2]]
     if found := _NAMED.fullmatch(value):
         return [f"{found[1].rstrip()} <{found[2]}>"]
     boxes = mailboxes(value.encode("utf-8"))

@@ -22,8 +22,8 @@ from config.queues import KEY_PREFIX
 from spool import keys
 from spool.scripts import Argument, Script, answer_of
 
-#: Where a destination without a cursor begins: at the oldest entry that is kept, or after the newest.
-Start = Literal["oldest", "end"]
+#: Where a destination without a cursor begins: at the oldest entry that is kept, after the newest, or not at all.
+Start = Literal["oldest", "end", "never"]
 #: Counters of dead letters: the destination said never, or did not take them in time.
 DeadCounter = Literal["events_refused", "events_too_old"]
 REFUSED: DeadCounter = "events_refused"

@@ -75,7 +75,7 @@ class Publisher:
         return self._registry.names
 
     async def publish(self, name: str) -> int:
-        """Offers what waits for a destination until nothing waits or the budget is used; how many were taken.
+        """Offers what waits for a destination until that is done or the budget is used; how many were taken.
 
         0 at once when there is no such destination (any more), another process serves it or it is left alone after a
         failure. Raises TryLater when the spool does not answer; a destination's own failure is logged and remembered,

@@ -2,9 +2,10 @@
 
 The settings' own (`[events] destinations`: file, log) get every event of every message and what operators did. A
 destination of a set gets the events of the set's messages whose type it asks for. Its cursor, figures and dead letters
-go by `<set>:<destination>`. One that this process sees for the first time and that has no cursor begins after the
-newest event. A destination that changed is opened anew and goes on where it was; one that was disabled or removed is
-not told of any more. When a look fails in a way that nobody thought of, those of the last good look go on.
+go by `<set>:<destination>`. One of the file that this process sees for the first time and that has no cursor begins
+after the newest event; those of the API get their cursor from the change that enables them, and lose it with the one
+that disables them, so that a process that has not seen it yet tells them nothing. A destination that changed is opened
+anew and goes on where it was. When a look fails in a way that nobody thought of, those of the last good look go on.
 """
 
 import time
@@ -67,6 +68,7 @@ class Subscription:
     interest: Interest
     destination: Destination
     chosen: EventDestination | None = None
+    is_of_file: bool = False
 
     @property
     def is_of_a_set(self) -> bool:
@@ -76,7 +78,9 @@ class Subscription:
     @property
     def start(self) -> Start:
         """Where it begins when it has no cursor."""
-        return "end" if self.is_of_a_set else "oldest"
+        if not self.is_of_a_set:
+            return "oldest"
+        return "end" if self.is_of_file else "never"
 
     @property
     def part_bytes(self) -> int:
@@ -150,7 +154,8 @@ class Registry:
         all_sets = await sets.all()
         found = self._found(all_sets, open_target)
         await progress.forget(_disabled_in_the_file(all_sets))
-        await progress.start(sorted(found.keys() - self._of_sets.keys()))
+        new = found.keys() - self._of_sets.keys()
+        await progress.start(sorted(name for name in new if found[name].is_of_file))
         self._of_sets, self._version = found, version
 
     def _found(self, sets: Iterable[ConfigurationSet], open_target: OpenTarget) -> dict[str, Subscription]:
@@ -159,7 +164,7 @@ class Registry:
             interest = interest_of(one, chosen)
             known = self._of_sets.get(interest.name)
             if known is None or known.chosen != chosen:
-                known = Subscription(interest, open_target(one.name, chosen), chosen)
+                known = Subscription(interest, open_target(one.name, chosen), chosen, one.is_of_file)
             found[interest.name] = known
         return found
 

@@ -113,7 +113,7 @@ class Round:
     taken: int = 0
 
     async def run(self, clock: Callable[[], float]) -> int:
-        """How many events were taken, when nothing waits any more, the budget is used or the turn is over."""
+        """How many events were taken, when what waited is done, the budget is used or the turn is over."""
         ends_at = clock() + self.limits.budget_seconds
         with contextlib.suppress(_RoundOver):
             while entries := await self.progress.read(self.turn.cursor, self.limits.batch):
@@ -122,6 +122,8 @@ class Round:
                         await self._offer(part)
                         if clock() >= ends_at:
                             return self.taken
+                if len(entries) < self.limits.batch:
+                    break  # what came meanwhile is for the next round: many at a time cost less
         return self.taken
 
     async def _parts(self, entries: Sequence[Entry]) -> AsyncGenerator[Part, None]:

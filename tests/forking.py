@@ -2,7 +2,7 @@
 
 A worker imports for a second before it does anything, and the scenarios start a thousand processes. Everything after
 the imports is as usual: a process of its own with its own environment, files and signals, ended by whatever ends one.
-What is about the start itself, or about memory, starts programs with subprocess.Popen.
+What is about the start itself, or about memory, starts programs with `executed` or subprocess.Popen.
 
 `Forked` has what subprocess.Popen has and a test needs. The server is one for each test process, begun with its first
 request; it ends when that process does. They talk over a socket pair, one JSON object a packet:
@@ -113,6 +113,23 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+Started = Forked | subprocess.Popen[bytes]
+
+
+def executed(
+    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, output: int, files: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """The same process started as a user does: with its imports, in memory of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mailsluice", *command],
+        env=environment,
+        cwd=folder,
+        pass_fds=files,
+        stdout=output,
+        stderr=output,
+    )
 
 
 class _Server:

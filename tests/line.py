@@ -33,7 +33,7 @@ from spool.routes import read_routes
 from spool.sending_quota import RouteView
 from spool.states import Place, RecipientState
 from spool.store import Spool
-from tests.forking import Forked
+from tests.forking import Forked, Started
 from tests.servers import RedisServer, free_port
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -64,11 +64,19 @@ def wait_until(happened: Callable[[], Any], what: str, seconds: float = PATIENCE
 class Program:
     """One of our processes, ready when the constructor returns; its stderr is kept in a file."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path, *, wait: bool = True) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        log: Path,
+        *,
+        wait: bool = True,
+        start: Callable[..., Started] = Forked,
+    ) -> None:
         self.log_path = log
         reading, writing = os.pipe()
         with log.open("ab") as file:
-            self.process = Forked(
+            self.process = start(
                 command,
                 environment={**environment, "MAILSLUICE_READY_FD": str(writing)},
                 folder=HOUSE,
@@ -127,6 +135,9 @@ def _read_line(descriptor: int) -> bytes:
 
 class Line:
     """Redis and the simulator, and as many gateways and workers as a test wants."""
+
+    #: How a process begins; a bench that measures memory starts it as a user does.
+    start_process: Callable[..., Started] = staticmethod(Forked)
 
     def __init__(self, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ms-", dir="/tmp"))
@@ -189,7 +200,7 @@ class Line:
 
     def start(self, *command: str, name: str = "", wait: bool = True, **extra: str) -> Program:
         log = self.folder / f"{name or command[0]}-{len(self.programs)}.log"
-        program = Program(command, {**self.environment, **extra}, log, wait=wait)
+        program = Program(command, {**self.environment, **extra}, log, wait=wait, start=self.start_process)
         self.programs.append(program)
         return program
 

@@ -53,8 +53,8 @@ class Sets:
     async def all(self):
         send = frozenset({"Send"})
         return (
-            ConfigurationSet("good", (EventDestination("hook", True, send, "file", {}),)),
-            ConfigurationSet("bad", (EventDestination("hook", True, send, "webhook", {}),)),
+            ConfigurationSet("good", (EventDestination("hook", True, send, "file", {}),), is_of_file=True),
+            ConfigurationSet("bad", (EventDestination("hook", True, send, "webhook", {}),), is_of_file=True),
         )
 
 async def main(url, path):

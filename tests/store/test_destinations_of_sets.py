@@ -22,7 +22,7 @@ SET = "shop"
 
 class Sets:
     def __init__(self, *destinations):
-        self.sets = (ConfigurationSet(SET, destinations),)
+        self.sets = (ConfigurationSet(SET, destinations, is_of_file=True),)
 
     async def version(self):
         return "1"

@@ -8,7 +8,9 @@ import pytest
 
 from config.errors import TryLater
 from config.failpoints import Failpoints
+from config.settings import Settings
 from sending_events.configuration_sets.records import ConfigurationSet, EventDestination
+from sending_events.configuration_sets.store import ConfigurationSets
 from sending_events.operator_acts import OperatorAct
 from sending_events.progress import dead_letters_key, destination_key
 from sending_events.publisher import Publisher
@@ -33,7 +35,7 @@ def a_destination(name: str, *event_types: str, **changes: object) -> EventDesti
 
 
 class Sets:
-    """Configuration sets that a test changes; counts how often all are read."""
+    """Configuration sets of a file that a test changes; counts how often all are read."""
 
     def __init__(self, **sets: tuple[EventDestination, ...]) -> None:
         self.reads = 0
@@ -49,7 +51,7 @@ class Sets:
 
     async def all(self) -> tuple[ConfigurationSet, ...]:
         self.reads += 1
-        return tuple(ConfigurationSet(name, destinations) for name, destinations in self.sets.items())
+        return tuple(ConfigurationSet(name, destinations, is_of_file=True) for name, destinations in self.sets.items())
 
 
 class House:
@@ -164,17 +166,33 @@ async def test_a_destination_that_is_gone_is_not_served(spool):
 
 
 async def test_what_happens_while_a_destination_of_the_file_is_disabled_is_not_told_it_later(spool):
-    class File(Sets):
-        async def all(self):
-            return tuple(dataclasses.replace(one, is_of_file=True) for one in await super().all())
-
     hook = a_destination("hook", "Send")
     for is_enabled in (True, False, True):  # each is a start of the process with another file
-        house = House(spool, File(one=(dataclasses.replace(hook, is_enabled=is_enabled),)))
+        house = House(spool, Sets(one=(dataclasses.replace(hook, is_enabled=is_enabled),)))
         assert await house.publish_all() == []
         missed = await add(spool, "send", "one")
     assert await house.publish_all() == ["one:hook"]
     assert house.told["one:hook"].ids == [missed]
+
+
+async def test_a_process_that_has_not_seen_it_yet_tells_a_disabled_destination_of_the_api_nothing(spool):
+    sets = ConfigurationSets(spool.redis, Settings())
+    await sets.create("one")
+    hook = a_destination("hook", "Send")
+    await sets.put_destination("one", hook, is_new=True)
+    house = House(spool, sets)
+    told = [await add(spool, "send", "one")]
+    assert await house.publish_all() == ["one:hook"]
+    await sets.put_destination("one", dataclasses.replace(hook, is_enabled=False), is_new=False)
+    for _ in range(3):
+        await add(spool, "send", "one")
+        await house.publish_all()  # it looks for changes once a second, and no second passes here
+    assert "one:hook" in house.publisher.names
+    assert not await spool.redis.exists(keys.cursor_key("one:hook"))
+    await sets.put_destination("one", hook, is_new=False)
+    told.append(await add(spool, "send", "one"))
+    await house.publish_all()
+    assert house.told["one:hook"].ids == told
 
 
 async def test_events_that_nobody_wants_move_all_cursors_in_one_step(spool):
@@ -260,7 +278,8 @@ async def test_a_hanging_destination_delays_no_other(spool):
     assert len(house.told["file"].ids) == 11
     assert not hanging.done()
     may_end.set()
-    assert await hanging == 6
+    assert await hanging == 1
+    assert await house.publisher.publish("bad:hook") == 5  # what came meanwhile, in one round
 
 
 async def test_a_failing_destination_gives_up_what_is_too_old_and_goes_on_with_the_rest(spool):
