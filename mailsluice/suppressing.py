@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from config.errors import Refused
 from config.settings import Settings
 from mailsluice.looking import act, look
 from spool.store import Spool
-from spool.suppression import REASONS, Entry, NewEntry, Reason, Suppression, address_key
+from spool.suppression import REASONS, Entry, NewEntry, Reason, Suppression, address_key, is_address
 
 EXIT_NOT_THERE = 1
 _PAGE = 1000
@@ -77,7 +77,7 @@ def show_entry(settings: Settings, address: str, *, as_json: bool) -> int:
 
 def add_entries(settings: Settings, addresses: Sequence[str], reason: Reason, for_seconds: float | None) -> int:
     """Enters addresses. Raises Refused."""
-    _check(addresses)
+    _check(addresses, is_address)
     return _put(settings, [NewEntry(one, reason, "operator", keep_seconds=for_seconds or 0) for one in addresses])
 
 
@@ -170,7 +170,7 @@ def read_csv(lines: Iterable[str], reason: Reason, keep_seconds: float) -> list[
 
 def _read_row(cells: list[str], reason: Reason, keep_seconds: float) -> NewEntry | str:
     """The entry of a line, or what is wrong with it."""
-    if not address_key(cells[0]):
+    if not is_address(cells[0]):
         return f"not an address: {escaped(cells[0][:100])}"
     told = cells[1].upper() if len(cells) > 1 and cells[1] else reason
     known = next((one for one in REASONS if one == told), None)
@@ -198,8 +198,8 @@ def _put(settings: Settings, entries: Sequence[NewEntry]) -> int:
     return act(settings, do)
 
 
-def _check(addresses: Sequence[str]) -> None:
-    if wrong := [one for one in addresses if not address_key(one)]:
+def _check(addresses: Sequence[str], is_right: Callable[[str], object] = address_key) -> None:
+    if wrong := [one for one in addresses if not is_right(one)]:
         raise Refused(f"not an address: {', '.join(escaped(one) for one in wrong)}")
 
 

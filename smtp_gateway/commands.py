@@ -97,7 +97,9 @@ async def mail(session: "SmtpSession", argument: str) -> Reply:
 
 
 def _out_of_place(session: "SmtpSession") -> Reply | None:
-    """Whether this client may say MAIL at all now."""
+    """Whether this client may say MAIL at all now: connections are kept for long, and users may change meanwhile."""
+    if session.user:
+        session.user = session.door.credentials.current(session.user)
     if not session.session.host_name:
         return Reply.HELLO_FIRST
     if session.is_in_transaction:

@@ -60,6 +60,17 @@ class Credentials:
             self._remembered[name] = (verified.password_hash, mac)
         return verified
 
+    def current(self, user: User) -> User | None:
+        """One who logged in before, as the file has it now; None when it is gone or has another password.
+
+        While the file cannot be read, who is logged in stays.
+        """
+        try:
+            now = self._users.find(user.name)
+        except WrongUser:
+            return user
+        return now if now and now.password_hash == user.password_hash else None
+
     def close(self) -> None:
         """Lets the threads go; a running try ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)

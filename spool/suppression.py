@@ -12,6 +12,7 @@ Crash at any point: every act is one script. Doing it twice changes nothing.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ LOOK_SECONDS: Final = 1.0
 _STEP: Final = 500
 # RFC 5321: 64 characters, an @, 255.
 _LONGEST_ADDRESS: Final = 320
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*+"')
+_NOT_PLAIN: Final = re.compile(r'[\s<>()\[\],;:"\\@]')
 
 #: Hash: the list.
 ROWS: Final = KEY_PREFIX + "suppressed"
@@ -105,6 +108,13 @@ def address_key(address: str) -> str:
         return f"{local_part}@{domain}".encode().decode().lower()
     except UnicodeError:  # half of a character: nothing that mail could have
         return ""
+
+
+def is_address(text: str) -> bool:
+    """Whether somebody may enter it: an address and nothing else, no name and no brackets beside it."""
+    local_part, _, domain = address_key(text).rpartition("@")
+    is_plain = _QUOTED.fullmatch(local_part) or not _NOT_PLAIN.search(local_part)
+    return bool(local_part and is_plain and not _NOT_PLAIN.search(domain.strip("[]").replace(":", "")))
 
 
 class Suppression:

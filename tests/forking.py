@@ -154,6 +154,7 @@ class _Server:
             limit = time.monotonic() + _START_SECONDS
             while (pid := self._receive(limit - time.monotonic())) is None:
                 assert time.monotonic() < limit, "the forking server does not answer"
+            self._codes.pop(pid, None)  # of an earlier process of that number
             return pid
 
     def code_of(self, pid: int, timeout: float | None) -> int | None:

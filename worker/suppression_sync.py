@@ -33,6 +33,7 @@ _BELIEVED: Final = 100
 _PAGE: Final = 1000
 #: Addresses that one look puts there, and as many that it removes there; the next look goes on.
 _TOLD_AT_ONCE: Final = 1000
+_NOT_TAKEN_REMEMBERED: Final = 10_000
 _LONGEST_WAIT_SECONDS: Final = 30.0
 _LOCK: Final = keys.lock_key("suppression-sync")
 
@@ -44,8 +45,8 @@ class AccountList(Protocol):
         """All of it."""
         ...
 
-    async def put(self, entry: Entry) -> None:
-        """Suppresses an address there; one that SES does not take is left out."""
+    async def put(self, entry: Entry) -> bool:
+        """Suppresses an address there; False for one that SES does not take."""
         ...
 
     async def delete(self, address: str) -> None:
@@ -72,6 +73,8 @@ class SuppressionSync:
         self._open_list = open_list or (lambda: account_list(next(iter(tools.settings.routes_by_name.values()))))
         self._unseen_ms = unseen_ms
         self._trouble = ""
+        #: Addresses that SES did not take; what is not told there is not missed there either.
+        self._not_taken: set[str] = set()
 
     async def run(self) -> None:
         """For ever; of all workers one looks at a time."""
@@ -128,18 +131,30 @@ class SuppressionSync:
         return len(addresses)
 
     async def _told(self, account: AccountList) -> int:
-        told, after = 0, None
+        calls, told, after = 0, 0, None
         while True:
             page = await self._suppression.page(after=after, limit=_PAGE)
             for entry in await self._suppression.not_there(page.entries):
-                if told >= _TOLD_AT_ONCE:
+                if entry.address in self._not_taken:
+                    continue
+                if calls >= _TOLD_AT_ONCE:
                     return told
-                await account.put(entry)
-                await self._suppression.told_there([entry.address])
-                told += 1
+                calls += 1
+                if await account.put(entry):
+                    await self._suppression.told_there([entry.address])
+                    told += 1
+                else:
+                    self._note_not_taken(entry.address)
             after = page.after
             if after is None:
                 return told
+
+    def _note_not_taken(self, address: str) -> None:
+        """It stays suppressed here, and is not offered again by this process."""
+        if len(self._not_taken) >= _NOT_TAKEN_REMEMBERED:
+            self._not_taken.clear()
+        self._not_taken.add(address)
+        self._tools.log.info("suppression.not_taken_there", addresses=len(self._not_taken))
 
     def _tell_trouble(self, error: Exception) -> None:
         """A line for each change."""
@@ -164,13 +179,14 @@ class _SesList:
                 return
             token = {"NextToken": answer["NextToken"]}
 
-    async def put(self, entry: Entry) -> None:
-        await self._call(
+    async def put(self, entry: Entry) -> bool:
+        answer = await self._call(
             "put_suppressed_destination",
             EmailAddress=entry.address,
             Reason=entry.reason,
             may_fail_with="BadRequestException",
         )
+        return answer is not None
 
     async def delete(self, address: str) -> None:
         await self._call("delete_suppressed_destination", EmailAddress=address, may_fail_with="NotFoundException")
@@ -181,7 +197,7 @@ class _SesList:
         except BotoErrors as error:
             trouble = trouble_of(error)
             if may_fail_with and trouble.code == may_fail_with:
-                return {}
+                return None
             raise AccountAway(f"{operation}: {trouble.code}", detail=trouble.detail) from error
 
 

@@ -16,7 +16,7 @@ import orjson
 from aws_api.tools import TOOLS
 from aws_api.wire.failures import OperationRefused
 from aws_api.wire.services import Call, Offer
-from spool.suppression import Entry, NewEntry, Suppression, address_key
+from spool.suppression import Entry, NewEntry, Suppression, address_key, is_address
 
 _LARGEST_PAGE: Final = 1000
 
@@ -24,6 +24,8 @@ _LARGEST_PAGE: Final = 1000
 async def put_suppressed_destination(call: Call) -> Mapping[str, Any]:
     """Enters an address; one that is there gets this reason and instant."""
     address, reason = _address(call), call.parameters["Reason"]
+    if not is_address(address):
+        raise _invalid(address)
     await _list_of(call).put([NewEntry(address, reason, "api")])
     return {}
 
@@ -73,8 +75,12 @@ def _list_of(call: Call) -> Suppression:
 def _address(call: Call) -> str:
     address: str = call.parameters["EmailAddress"]
     if not address_key(address):
-        raise OperationRefused("BadRequestException", f"Invalid email address <{address[:320]}>.")
+        raise _invalid(address)
     return address
+
+
+def _invalid(address: str) -> OperationRefused:
+    return OperationRefused("BadRequestException", f"Invalid email address <{address[:320]}>.")
 
 
 def _not_there(address: str) -> OperationRefused:

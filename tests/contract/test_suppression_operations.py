@@ -100,6 +100,11 @@ def test_the_list_comes_in_pages_and_by_reason_and_time(client, stand):
     [
         ("put_suppressed_destination", {"EmailAddress": "bob@example.net", "Reason": "SPAM"}, "BadRequestException"),
         ("put_suppressed_destination", {"EmailAddress": "bob", "Reason": "BOUNCE"}, "BadRequestException"),
+        (
+            "put_suppressed_destination",
+            {"EmailAddress": "Bob <b@example.net>", "Reason": "BOUNCE"},
+            "BadRequestException",
+        ),
         ("get_suppressed_destination", {"EmailAddress": "bob"}, "BadRequestException"),
         ("delete_suppressed_destination", {"EmailAddress": "@"}, "BadRequestException"),
         ("list_suppressed_destinations", {"PageSize": 0}, "BadRequestException"),

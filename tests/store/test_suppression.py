@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from spool.store import Spool
-from spool.suppression import LOOK_SECONDS, Entry, NewEntry, Suppression, address_key
+from spool.suppression import LOOK_SECONDS, Entry, NewEntry, Suppression, address_key, is_address
 
 AT_MS = 1_700_000_000_000
 
@@ -183,3 +183,38 @@ def test_what_is_no_address_has_no_key():
         ""
     ] * 6
     assert address_key(" Bob@Bücher.Example ") == "bob@xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann@example.net",
+        " Ann+x@Example.NET ",
+        '"a b"@example.net',
+        "jörg@bücher.example",
+        "a@[192.0.2.1]",
+        "a@[IPv6:::1]",
+    ],
+)
+def test_an_address_alone_may_be_entered(text):
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ann <ann@example.net>",
+        "<ann@example.net>",
+        "ann@example.com>",
+        "a b@example.net",
+        "a@b@example.net",
+        "a,b@example.net",
+        "ann@example.net, bob@example.net",
+        "mailto:ann@example.net",
+        "ann@exam ple.net",
+        "ann",
+        "",
+    ],
+)
+def test_what_is_more_than_an_address_may_not(text):
+    assert not is_address(text)

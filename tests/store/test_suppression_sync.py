@@ -22,16 +22,23 @@ class Account:
         self.kept = dict.fromkeys(addresses, "BOUNCE")
         self.errors: list[Exception] = []
         self.calls: list[tuple[str, str]] = []
+        self.not_taken: set[str] = set()
 
     async def pages(self):
         for address, reason in list(self.kept.items()):
             self._fail()
             yield [NewEntry(address, reason, "ses", AT_MS)]
 
-    async def put(self, entry) -> None:
+    async def put(self, entry) -> bool:
         self._fail()
         self.calls.append(("put", entry.address))
-        self.kept[entry.address] = entry.reason
+        if entry.address not in self.not_taken:
+            self.kept[entry.address] = entry.reason
+        await self.after_put()
+        return entry.address in self.kept
+
+    async def after_put(self) -> None:
+        """What somebody does at that moment."""
 
     async def delete(self, address) -> None:
         self._fail()
@@ -158,6 +165,36 @@ async def test_nothing_is_removed_when_most_of_the_account_is_gone(suppression):
     await both.look()
     assert len(await ours(suppression)) == 150
     assert len(account.kept) == 150  # another account: it learns what is known here
+
+
+async def test_what_ses_does_not_take_stays_suppressed_here_and_is_offered_once(suppression):
+    await suppression.enter("jörg@example.net", "BOUNCE")
+    await suppression.enter("ann@example.net", "BOUNCE")
+    account = Account()
+    account.not_taken = {"jörg@example.net"}
+    both = sync(suppression, account, "both")
+    for _ in range(3):
+        await both.look()
+        await until_later(suppression)
+    assert set(await ours(suppression)) == {"jörg@example.net", "ann@example.net"}
+    assert account.calls.count(("put", "jörg@example.net")) == 1
+    assert set(account.kept) == {"ann@example.net"}
+
+
+async def test_what_is_removed_here_while_it_is_put_there_is_removed_there_too(suppression):
+    await suppression.enter("ann@example.net", "BOUNCE")
+    account = Account()
+
+    async def remove() -> None:
+        await suppression.remove(["ann@example.net"])
+
+    account.after_put = remove
+    both = sync(suppression, account, "both")
+    for _ in range(3):
+        await both.look()
+        await until_later(suppression)
+    assert await ours(suppression) == {}
+    assert account.kept == {}
 
 
 async def test_a_look_that_is_cut_off_removes_nothing_and_the_next_goes_on(suppression):

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from sending_events.records import EventRecord
 from smtp_gateway.session import SmtpSession
+from smtp_gateway.users import UserFile
 from spool.scripts import StoreUnavailable
 from spool.send_parameters import SendParameters
 from tests.dialogues.stand import Stand, standing
@@ -413,3 +414,29 @@ async def test_a_handshake_with_garbage_gives_its_place_back(tmp_path: Path):
             await stand.until(lambda: stand.door.connections.open == 0 and stand.counts())
             writer.close()
         assert logs == []
+
+
+LOGIN = b"AUTH PLAIN AGFwcABzZWNyZXQ=\r\n"
+
+
+async def test_an_open_connection_loses_its_user_with_the_next_mail(tmp_path):
+    patterns = ("shop.example",)
+    users = [("app", "secret", patterns)]
+    async with standing(tmp_path, users=users, auth_without_tls=True, allowed_networks=[]) as stand:
+        file = UserFile(tmp_path / "users.json")
+        client = await Client.connected(stand)
+        assert (await client.say(LOGIN)).startswith("235")
+        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("250")
+        await client.say(b"RSET\r\n")
+        file.path.write_bytes(file.path.read_bytes().replace(b"shop.example", b"news.example"))
+        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("553")
+        file.add("app", "another", patterns)
+        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("530")
+        file.add("app", "secret", patterns)
+        assert (await client.say(LOGIN)).startswith("235")
+        file.path.write_text("not JSON")
+        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("250")
+        await client.say(b"RSET\r\n")
+        file.path.unlink()
+        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n"))[:3] == "550"
+        await client.close()
