@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from config.errors import Refused
 from config.settings import Settings
 from mailsluice.looking import act, look
 from spool.store import Spool
-from spool.suppression import REASONS, Entry, NewEntry, Reason, Suppression, address_key, is_address
+from spool.suppression import REASONS, SOURCES, Entry, NewEntry, Reason, Suppression, address_key, is_address
 
 EXIT_NOT_THERE = 1
 _PAGE = 1000
@@ -144,7 +145,9 @@ async def _write_csv(to: TextIO, suppression: Suppression, *, is_for_ses: bool) 
     rows, written = csv.writer(to, lineterminator="\n"), 0
     async for entry in _entries(suppression, Chosen()):
         at = datetime.fromtimestamp(entry.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-        rows.writerow([entry.address, entry.reason] if is_for_ses else [entry.address, entry.reason, at])
+        until = datetime.fromtimestamp(entry.ends_at_ms / 1000, UTC).isoformat() if entry.ends_at_ms else ""
+        row = [entry.address, entry.reason, at, until, entry.source]
+        rows.writerow(row[:2] if is_for_ses else row)
         written += 1
     return written
 
@@ -160,7 +163,7 @@ def read_csv(lines: Iterable[str], reason: Reason, keep_seconds: float) -> list[
         found = _read_row(cells, reason, keep_seconds)
         if isinstance(found, str):
             mistakes.append(f"line {number}: {found}")
-        else:
+        elif found:
             entries.append(found)
     if mistakes:
         more = f"\nand {len(mistakes) - _SHOWN_MISTAKES:,} more" if len(mistakes) > _SHOWN_MISTAKES else ""
@@ -168,22 +171,30 @@ def read_csv(lines: Iterable[str], reason: Reason, keep_seconds: float) -> list[
     return entries
 
 
-def _read_row(cells: list[str], reason: Reason, keep_seconds: float) -> NewEntry | str:
-    """The entry of a line, or what is wrong with it."""
+def _read_row(cells: list[str], reason: Reason, keep_seconds: float) -> NewEntry | str | None:
+    """The entry of a line, or what is wrong with it; None when its time is over."""
     if not is_address(cells[0]):
         return f"not an address: {escaped(cells[0][:100])}"
-    told = cells[1].upper() if len(cells) > 1 and cells[1] else reason
-    known = next((one for one in REASONS if one == told), None)
+    address, told, at, until, source = (*cells, "", "", "", "")[:5]
+    known = next((one for one in REASONS if one == (told.upper() or reason)), None)
     if known is None:
         return f"the reason must be {' or '.join(REASONS)}"
-    at_ms = 0
-    if len(cells) > 2 and cells[2]:
-        try:
-            at = datetime.fromisoformat(cells[2])
-        except ValueError:
-            return "the instant must be as 2026-01-31T12:00:00Z"
-        at_ms = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    return NewEntry(cells[0], known, "operator", max(0, at_ms), keep_seconds=keep_seconds)
+    known_source = next((one for one in SOURCES if one == (source.lower() or "operator")), None)
+    if known_source is None:
+        return f"the source must be {', '.join(SOURCES[:-1])} or {SOURCES[-1]}"
+    try:
+        at_ms = int(_epoch_seconds(at) * 1000) if at else 0
+        keep_seconds = _epoch_seconds(until) - time.time() if until else keep_seconds
+    except ValueError:
+        return "an instant must be as 2026-01-31T12:00:00Z"
+    if keep_seconds < 0:
+        return None
+    return NewEntry(address, known, known_source, max(0, at_ms), keep_seconds=keep_seconds)
+
+
+def _epoch_seconds(instant_: str) -> float:
+    at = datetime.fromisoformat(instant_)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _put(settings: Settings, entries: Sequence[NewEntry]) -> int:

@@ -10,10 +10,11 @@ from smtp_gateway.users import UserFile
 
 
 def add_user(file: Path, name: str, allowed: Sequence[str], password: str) -> str:
-    """Adds or replaces the user and says what it did."""
+    """Adds or replaces the user and says what it did. A new password alone does not widen what it may send as."""
     users = UserFile(file)
-    verb = "replaced" if users.find(name) else "added"
-    user = users.add(name, password, tuple(allowed) or ("*",))
+    known = users.find(name)
+    verb = "replaced" if known else "added"
+    user = users.add(name, password, tuple(allowed) or (known.senders if known else ("*",)))
     return f"{verb} {user.name} in {file}; may send as: {', '.join(user.senders)}"
 
 

@@ -28,6 +28,7 @@ from spool import scripts
 Reason = Literal["BOUNCE", "COMPLAINT"]
 #: Who put it there: SES's events, the account's own list, an operator, a caller of the API.
 Source = Literal["feedback", "ses", "operator", "api"]
+SOURCES: Final[tuple[Source, ...]] = ("feedback", "ses", "operator", "api")
 REASONS: Final[tuple[Reason, ...]] = ("BOUNCE", "COMPLAINT")
 
 #: So long the answer holds that the list is empty, or is not.

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -60,21 +61,42 @@ def test_a_file_is_imported_and_exported_as_it_was(settings, tmp_path, capsys):
     assert capsys.readouterr().out == "0 entered, 2 replaced.\n"
     assert suppressing.export_entries(settings, str(out), is_for_ses=False) == 0
     first, second = out.read_text().splitlines()
-    assert first == f"bob@example.net,COMPLAINT,{AT}"
+    assert first == f"bob@example.net,COMPLAINT,{AT},,operator"
     assert second.startswith("ann@example.net,BOUNCE,")
     capsys.readouterr()
     assert suppressing.export_entries(settings, "-", is_for_ses=True) == 0
     assert capsys.readouterr().out == "bob@example.net,COMPLAINT\nann@example.net,BOUNCE\n"
 
 
+def test_an_export_brings_everything_back(settings, tmp_path, capsys):
+    file, again = tmp_path / "list.csv", tmp_path / "again.csv"
+    lines = [f"ann@example.net,BOUNCE,{AT},2099-01-01T00:00:00+00:00,ses", f"bob@example.net,COMPLAINT,{AT},,feedback"]
+    over = f"eve@example.net,BOUNCE,{AT},2001-01-01T00:00:00+00:00,api"
+    file.write_text("\n".join([*lines, over]))
+    assert suppressing.import_entries(settings, str(file), "BOUNCE", None) == 0
+    assert capsys.readouterr().out == "2 entered.\n"
+    assert suppressing.export_entries(settings, str(again), is_for_ses=False) == 0
+    cells = [line.split(",") for line in again.read_text().splitlines()]
+    assert [(*one[:3], one[3][:10], one[4]) for one in cells] == [
+        ("ann@example.net", "BOUNCE", AT, cells[0][3][:10], "ses"),
+        ("bob@example.net", "COMPLAINT", AT, "", "feedback"),
+    ]
+    until = datetime.fromisoformat(cells[0][3])
+    assert abs(until - datetime(2099, 1, 1, tzinfo=UTC)) < timedelta(minutes=5)
+
+
 def test_a_wrong_line_keeps_the_whole_file_out(settings, tmp_path, capsys):
     file = tmp_path / "in.csv"
-    file.write_text("bob@example.net\nnobody\nann@example.net,SPAM\neve@example.net,BOUNCE,yesterday\n")
+    file.write_text(
+        "bob@example.net\nnobody\nann@example.net,SPAM\neve@example.net,BOUNCE,yesterday\n"
+        "eve@example.net,,,,elsewhere\n"
+    )
     with pytest.raises(Refused) as refused:
         suppressing.import_entries(settings, str(file), "BOUNCE", None)
     assert refused.value.reason == (
         "nothing was entered:\nline 2: not an address: nobody\nline 3: the reason must be BOUNCE or COMPLAINT\n"
-        "line 4: the instant must be as 2026-01-31T12:00:00Z"
+        "line 4: an instant must be as 2026-01-31T12:00:00Z\n"
+        "line 5: the source must be feedback, ses, operator or api"
     )
     suppressing.list_entries(settings, Chosen(), 10, as_json=False)
     assert capsys.readouterr().out == "No address is suppressed.\n"
