@@ -218,7 +218,10 @@ def user_add(
     name: UserName,
     allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Sender it may use: user@domain, domain, *.domain; default: as before, any for a new one."),
+        typer.Option(
+            metavar="PATTERN",
+            help="Sender it may use: user@domain, domain, *.domain; default: any, or as before for one that is there.",
+        ),
     ] = None,
     password_stdin: Annotated[  # noqa: FBT002 - typer makes it a flag
         bool, typer.Option("--password-stdin", help="Read the password from stdin instead of asking.")
