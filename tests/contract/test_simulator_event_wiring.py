@@ -181,3 +181,44 @@ def test_what_is_not_there_or_cannot_be_is_refused_as_the_services_do(ses):
     api.delete_configuration_set_event_destination(ConfigurationSetName="own", EventDestinationName="events")
     api.delete_configuration_set(ConfigurationSetName="own")
     refused("ConfigurationSetDoesNotExist", api.delete_configuration_set, ConfigurationSetName="own")
+
+
+CLOUD_WATCH = {
+    "CloudWatchDestination": {
+        "DimensionConfigurations": [
+            {"DimensionName": "x", "DimensionValueSource": "messageTag", "DefaultDimensionValue": "n"}
+        ]
+    }
+}
+NO_STREAM = {"KinesisFirehoseDestination": {"IAMRoleARN": "", "DeliveryStreamARN": ""}}
+
+
+def test_a_destination_has_one_kind_and_errors_have_the_members_of_the_model(ses):
+    wire(ses)
+    api = ses.client("ses")
+    topic = {"SNSDestination": {"TopicARN": "arn:aws:sns:us-east-1:123456789012:own-topic"}}
+    nowhere = {"SNSDestination": {"TopicARN": "arn:aws:sns:us-east-1:123456789012:none"}}
+    for name, kinds, code, words in (
+        ("new", {**topic, **CLOUD_WATCH}, "InvalidParameterValue", "Please provide only one destination"),
+        ("new", {**topic, **NO_STREAM}, "InvalidParameterValue", "Please provide only one destination"),
+        ("new", {**topic, "CloudWatchDestination": {"DimensionConfigurations": []}}, "InvalidParameterValue", "Please"),
+        ("new", CLOUD_WATCH, "InvalidParameterValue", "The simulator publishes to SNS topics only and has no CloudW"),
+        ("new", {}, "InvalidParameterValue", "Event destination is not provided."),
+        ("new", nowhere, "InvalidSNSDestination", "SNS topic <arn:aws:sns:us-east-1:123456789012:none> not found."),
+        ("events", topic, "EventDestinationAlreadyExists", "An event destination with name <events> already exists"),
+    ):
+        destination = {"Name": name, "MatchingEventTypes": ["send"], **kinds}
+        with pytest.raises(ClientError) as caught:
+            api.create_configuration_set_event_destination(ConfigurationSetName="own", EventDestination=destination)
+        answer = caught.value.response
+        assert (answer["Error"]["Code"], answer["Error"]["Message"][: len(words)]) == (code, words)
+        if code != "InvalidParameterValue":
+            assert (answer["ConfigurationSetName"], answer["EventDestinationName"]) == ("own", name)
+    with pytest.raises(api.exceptions.EventDestinationDoesNotExistException) as gone:
+        api.delete_configuration_set_event_destination(ConfigurationSetName="own", EventDestinationName="none")
+    assert (gone.value.response["ConfigurationSetName"], gone.value.response["EventDestinationName"]) == ("own", "none")
+    refused("InvalidConfigurationSet", api.create_configuration_set, ConfigurationSet={"Name": "a b"})
+    told = api.describe_configuration_set(
+        ConfigurationSetName="own", ConfigurationSetAttributeNames=["eventDestinations"]
+    )
+    assert [one["Name"] for one in told["EventDestinations"]] == ["events"]

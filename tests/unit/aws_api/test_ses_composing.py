@@ -3,6 +3,7 @@
 import encodings
 import re
 from email import message_from_bytes, policy
+from email.header import decode_header
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from aws_api.ses.composing import composed
 from aws_api.ses.refusals import SendRefused
 
 HEADERS = {"From", "To", "Subject", "X-A", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
+ASCII_CONTROLS = "".join(map(chr, [*range(0x20), 0x7F]))
 TEXT = st.text(max_size=300)
 CHARSETS = st.sampled_from(["UTF-8", "us-ascii", "ISO-8859-1", "Shift_JIS", "UTF-16", None])
 
@@ -60,6 +62,42 @@ def test_every_subject_without_controls_arrives(subject):
     if "=?" not in subject and subject.isascii():
         assert " ".join(parsed["Subject"].split()) == " ".join(subject.split())
     assert all(len(line) <= 998 for line in made(subject=subject).split(b"\r\n"))
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters=ASCII_CONTROLS), min_size=1, max_size=300))
+def test_every_sign_of_a_subject_and_of_a_name_is_read_again(text):
+    """Those too at which Python's own header class ends a line: U+0085, U+2028, U+2029."""
+    subject = f"\xe9\u2028{text}\u2029"
+    head = made(subject=subject, name=subject).partition(b"\r\n\r\n")[0]
+    assert read_again(head, b"Subject") == subject
+    name, _, address = read_again(head, b"From").rpartition("<")
+    assert (name[:-1], address) == (subject, "ann@example.com>")
+    assert max(map(len, head.split(b"\r\n"))) <= 78
+
+
+def read_again(head, name):
+    """As RFC 2047 has it read: encoded words, blanks between two of them left out."""
+    lines = re.sub(rb"\r\n ", b" ", head).decode("ascii").split("\r\n")
+    [value] = [line.partition(": ")[2] for line in lines if line.startswith(f"{name.decode()}: ")]
+    return "".join(
+        one if isinstance(one, str) else one.decode(charset or "ascii") for one, charset in decode_header(value)
+    )
+
+
+@pytest.mark.parametrize("name", ["x" * 1500, "Ann Smith " * 150, '"' * 300, "x" * 70, "x" * 60])
+def test_a_long_name_is_no_long_line(name):
+    box = Mailbox(name.strip(), f"{'b' * 30}@example.net")
+    head = composed({"Reply-To": [box, box]}, {"Subject": {"Data": "x"}}).partition(b"\r\n\r\n")[0]
+    assert max(map(len, head.split(b"\r\n"))) <= 78
+    assert len(message_from_bytes(head, policy=policy.default)["Reply-To"].addresses) == 2
+    assert read_again(head, b"Reply-To").replace(" ,", ",") == ", ".join([f"{box.name} <{box.address}>"] * 2)
+
+
+@pytest.mark.parametrize("subject", ["a" + " " * 2000 + "b", " " * 2000, "x" * 999])
+def test_what_cannot_be_folded_is_encoded(subject):
+    head = made(subject=subject).partition(b"\r\n\r\n")[0]
+    assert max(map(len, head.split(b"\r\n"))) <= 78
+    assert read_again(head, b"Subject") == subject
 
 
 def test_names_are_quoted_and_encoded_as_they_need():
