@@ -2,7 +2,9 @@
 
 Guarantees: one process at a time has the turn of a destination (a lock with a random token and an expiry); only the
 holder of the turn moves the cursor, and only from where it found it; a failed destination is left alone by every
-process until its pause is over. Only the server's clock counts. Knows nothing of records and destinations' kinds.
+process until its pause is over; and nobody serves, passes over or trims by what the configuration sets were before
+their last change. An update and a replay end the turn that is under way. Only the server's clock counts.
+Knows nothing of records and destinations' kinds.
 """
 
 import asyncio
@@ -22,8 +24,8 @@ from config.queues import KEY_PREFIX
 from spool import keys
 from spool.scripts import Argument, Script, answer_of
 
-#: Where a destination without a cursor begins: at the oldest entry that is kept, after the newest, or not at all.
-Start = Literal["oldest", "end", "never"]
+#: Of a destination of a set: enabled in the file, made by the API, or disabled in the file; see lua/start.lua.
+Standpoint = Literal["file", "api", "gone"]
 #: Counters of dead letters: the destination said never, or did not take them in time.
 DeadCounter = Literal["events_refused", "events_too_old"]
 REFUSED: DeadCounter = "events_refused"
@@ -37,6 +39,10 @@ LONGEST_PAUSE_MS = 300_000
 TRIM_STEP = 1000
 # Of the server's memory the events may have one part in so many: the rest is for mail.
 MEMORY_SHARE = 4
+# What the scripts answer to whoever has to look at the sets again, see lua/prelude.lua.
+_OUTDATED = -1
+# What they answer for a destination of a set that has no cursor.
+_NO_PLACE = b"-"
 # The names of the keys that Python knows as well, for the scripts.
 _NAMES = f"local PREFIX, EVENTS, COUNTERS = '{KEY_PREFIX}', '{keys.EVENTS}', '{keys.COUNTERS}'\n"
 
@@ -64,6 +70,10 @@ SKIP = EventScript("skip")
 START = EventScript("start")
 REPLAY = EventScript("replay")
 REDEEM = EventScript("redeem")
+
+
+class SetsChanged(Exception):  # noqa: N818 - named after what the catcher must do: look at the sets again
+    """The caller knows the configuration sets as they were; nothing was done."""
 
 
 class Entry(NamedTuple):
@@ -158,13 +168,16 @@ class Progress:
         self._lock_ms = int(lock_seconds * 1000)
 
     @contextlib.asynccontextmanager
-    async def turn(self, name: str, start: Start = "oldest") -> AsyncIterator[Turn | None]:
+    async def turn(self, name: str, version: str = "") -> AsyncIterator[Turn | None]:
         """The turn while the block runs; None when another has it or the destination is to be left alone.
 
-        A killed process gives its turn back after `lock_seconds`. `start`: where a destination without a cursor begins.
+        A killed process gives its turn back after `lock_seconds`. `version`: of the sets that the caller knows, "" =
+        any will do. Raises SetsChanged when the destination has changed since.
         """
         token = secrets.token_hex(16)
-        answer = await BEGIN(self._redis, [name, token, self._lock_ms, start])
+        answer = await BEGIN(self._redis, [name, token, self._lock_ms, version])
+        if answer == _OUTDATED:
+            raise SetsChanged
         if not answer:
             yield None
             return
@@ -207,27 +220,37 @@ class Progress:
         return dataclasses.replace(turn, cursor=passed.to, failures=failures[0], odd_failures=failures[1])
 
     async def fail(self, turn: Turn, pause: int, error: str, *, is_odd: bool = False) -> None:
-        """The destination is left alone for `pause` milliseconds; `is_odd` = it failed over the only event offered."""
+        """The destination is left alone for `pause` milliseconds, unless the turn was lost.
+
+        `is_odd` = it failed over the only event offered.
+        """
         await FAIL(self._redis, [turn.name, turn.token, pause, error, int(is_odd)])
 
-    async def ready(self, names: Sequence[str]) -> dict[str, str]:
-        """The cursors of those that something may be offered now: entries are behind it, and nobody is at work."""
+    async def ready(self, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+        """The cursors of those that something may be offered now: entries are behind it, and nobody is at work.
+
+        And those of sets that have no cursor, although every enabled one is given one.
+        """
         cursors = await READY(self._redis, list(names)) if names else ()
-        return {name: cursor.decode() for name, cursor in zip(names, cursors, strict=True) if cursor}
+        found, without = {}, []
+        for name, cursor in zip(names, cursors, strict=True):
+            if cursor == _NO_PLACE:
+                without.append(name)
+            elif cursor:
+                found[name] = cursor.decode()
+        return found, without
 
-    async def skip(self, moves: Sequence[tuple[str, str, str, int]]) -> int:
-        """Moves cursors (name, from, to, entries between) of destinations that want nothing of it; how many moved."""
-        return int(await SKIP(self._redis, [part for move in moves for part in move])) if moves else 0
+    async def skip(self, moves: Sequence[tuple[str, str, str, int]], version: str = "") -> list[str]:
+        """Moves cursors (name, from, to, entries between) of destinations that want nothing of it.
 
-    async def start(self, names: Sequence[str]) -> int:
-        """Those without a cursor are told what happens from now on; how many that are."""
-        return int(await START(self._redis, list(names))) if names else 0
+        Returns those that have changed since `version` of the sets; they stay where they are.
+        """
+        arguments = [part for move in moves for part in move]
+        return [name.decode() for name in await SKIP(self._redis, [version, *arguments])] if moves else []
 
-    async def forget(self, names: Sequence[str]) -> None:
-        """Their places are not kept any more."""
-        if names:
-            gone = [key for name in names for key in (keys.cursor_key(name), destination_key(name))]
-            await answer_of(self._redis.delete(*gone))
+    async def start(self, found: Sequence[tuple[Standpoint, str]]) -> int:
+        """Those without a cursor are told what happens from now on, those that are gone have none; how many are new."""
+        return int(await START(self._redis, [part for one in found for part in one])) if found else 0
 
     async def backlogs(self, names: Sequence[str]) -> dict[str, int]:
         """Entries waiting for each destination; costs the same for one and for a million."""
@@ -239,11 +262,17 @@ class Progress:
         limit = int(memory.get("maxmemory") or memory.get("total_system_memory") or 0)
         return min(wish, limit // MEMORY_SHARE) if limit else wish
 
-    async def trim(self, names: Sequence[str], most: Most, kept: Kept) -> Trim:
-        """One step of removing what is taken by all of `names` and not kept, or too much."""
+    async def trim(self, names: Sequence[str], most: Most, kept: Kept, version: str = "") -> Trim:
+        """One step of removing what is taken by all of `names` and not kept, or too much.
+
+        Raises SetsChanged when the names are of another version of the sets; "" = of any.
+        """
         arguments: list[Argument] = [most.events, TRIM_STEP, int(kept.seconds * 1000), kept.events, most.size_bytes]
-        arguments += names
-        removed, left, *lost = await TRIM(self._redis, arguments)
+        arguments += [version, *names]
+        answer = await TRIM(self._redis, arguments)
+        if answer == _OUTDATED:
+            raise SetsChanged
+        removed, left, *lost = answer
         return Trim(removed, left, {name: by for name, by in zip(names, lost, strict=True) if by})
 
 

@@ -3,11 +3,13 @@
 Theory of operation
 1. Events lie in one stream, in the order of the state changes that wrote them. The entry's id is the event's id.
 2. Every destination has a cursor: the last entry it has taken or did not want. A new one of the settings starts at the
-   oldest entry kept, a new one of a configuration set after the newest (registry.py).
+   oldest entry kept, a new one of a configuration set after the newest (registry.py); without a cursor it is told
+   nothing and holds nothing back. A process acts by the sets that it looked at within a second: a script that finds a
+   later change of the destination does nothing for it, and the process looks again.
 3. `publish` takes the destination's turn, reads on from the cursor, leaves out what it does not want, renders the rest,
    gives a part to the destination, and moves the cursor when the part was taken (round.py). A crash between taking and
    moving offers the same part again, with the same event ids: at least once. A process that lost its turn meanwhile
-   moves nothing.
+   moves nothing and notes no failure; an update of the destination and a replay take the turn away.
 4. A destination that fails is left alone by all processes for a growing pause; the others do not notice. What it has
    not taken for `max_age_seconds` becomes a dead letter.
 5. A part that is refused for good is halved until the refused entry is alone; that one becomes a dead letter and the
@@ -32,11 +34,14 @@ from config.failpoints import Failpoints
 from config.logs import get_log
 from config.settings import MIB
 from sending_events.loading import Loader
-from sending_events.progress import Kept, Most, Progress
-from sending_events.registry import Registry
+from sending_events.progress import Kept, Most, Progress, SetsChanged, Trim
+from sending_events.registry import Registry, Subscription
 from sending_events.round import Limits, Round
 from sending_events.skimming import Skimmer
 from spool.store import Spool
+
+# Looks at sets that change all the time, before something is left for later.
+_LOOKS = 3
 
 
 class Publisher:
@@ -81,11 +86,21 @@ class Publisher:
         failure. Raises TryLater when the spool does not answer; a destination's own failure is logged and remembered,
         not raised.
         """
-        await self._registry.refresh(self._progress)
-        subscription = self._registry.subscription(name)
-        if subscription is None:
-            return 0
-        async with self._progress.turn(name, subscription.start) as turn:
+        for _ in range(_LOOKS):
+            await self._registry.refresh(self._progress)
+            subscription = self._registry.subscription(name)
+            if subscription is None:
+                return 0
+            try:
+                return await self._publish(name, subscription)
+            except SetsChanged:
+                self._registry.look_soon()
+        return 0  # it is announced again
+
+    async def _publish(self, name: str, subscription: Subscription) -> int:
+        """Raises SetsChanged before anything is done, when the destination is another one by now."""
+        version = self._registry.version if subscription.is_of_a_set else ""
+        async with self._progress.turn(name, version) as turn:
             if turn is None:
                 return 0
             one_round = Round(
@@ -104,13 +119,14 @@ class Publisher:
         return taken
 
     async def look(self) -> None:
-        """Who is told: destinations of the file that are new begin here. Raises TryLater."""
+        """Who is told: destinations of sets that are new begin here. Raises TryLater."""
         await self._registry.refresh(self._progress)
 
     async def with_work(self) -> list[str]:
         """The destinations for which `publish` would have something to offer now, in any order; cheap."""
         await self._registry.refresh(self._progress)
-        cursors = await self._progress.ready(self.names)
+        cursors, without = await self._progress.ready(self.names)
+        await self._progress.start(self._registry.standpoints(without))
         of_sets, found = {}, []
         for name, cursor in cursors.items():
             subscription = self._registry.subscription(name)
@@ -134,10 +150,19 @@ class Publisher:
         kept = Kept() if self._spool.is_full else self._kept
         most = Most(self._max_backlog, await self._progress.most_bytes(self._max_backlog_bytes))
         while True:
-            step = await self._progress.trim(self.names, most, kept)
+            step = await self._trim(most, kept)
             removed += step.removed
             for name, lost in step.lost.items():
                 limits = {"max_backlog": most.events, "max_backlog_bytes": most.size_bytes}
                 self._log.error("events.lost", destination=name, events=lost, **limits)
             if step.left <= 0 or step.removed == 0:
                 return removed
+
+    async def _trim(self, most: Most, kept: Kept) -> Trim:
+        for _ in range(_LOOKS):
+            try:
+                return await self._progress.trim(self.names, most, kept, self._registry.version)
+            except SetsChanged:
+                await self._registry.refresh(self._progress, is_urgent=True)
+        # Whoever changes them all the time must not let the server fill up.
+        return await self._progress.trim(self.names, most, kept)

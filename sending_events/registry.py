@@ -2,14 +2,16 @@
 
 The settings' own (`[events] destinations`: file, log) get every event of every message and what operators did. A
 destination of a set gets the events of the set's messages whose type it asks for. Its cursor, figures and dead letters
-go by `<set>:<destination>`. One of the file that this process sees for the first time and that has no cursor begins
-after the newest event; those of the API get their cursor from the change that enables them, and lose it with the one
-that disables them, so that a process that has not seen it yet tells them nothing. A destination that changed is opened
-anew and goes on where it was. When a look fails in a way that nobody thought of, those of the last good look go on.
+go by `<set>:<destination>`. One that this process sees for the first time and that has no cursor begins after the
+newest event; those of the API have theirs from the change that enables them, and lose it with the one that disables
+them, so that a process that has not seen it yet tells them nothing. A destination that changed is opened anew and goes
+on where it was; the scripts are told which version of the sets is known here, and let nobody act by what one was
+before. When a look fails in a way that nobody thought of, those of the last good look go on.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +20,7 @@ from config.logs import get_log
 from sending_events.configuration_sets.records import ConfigurationSet, EventDestination, cursor_name
 from sending_events.destinations.destination import Destination
 from sending_events.operator_acts import OperatorAct
-from sending_events.progress import Entry, Progress, Start
+from sending_events.progress import Entry, Progress, Standpoint
 from sending_events.rendering import Record, event_type_of
 
 #: Between two looks at the configuration sets.
@@ -34,7 +36,7 @@ class Sets(Protocol):
     """What is asked of sending_events/configuration_sets/store.py."""
 
     async def version(self) -> str:
-        """Another text after every change."""
+        """Another text after every change; of those that the API makes, a higher number."""
         ...
 
     async def all(self) -> tuple[ConfigurationSet, ...]:
@@ -76,13 +78,6 @@ class Subscription:
         return self.chosen is not None
 
     @property
-    def start(self) -> Start:
-        """Where it begins when it has no cursor."""
-        if not self.is_of_a_set:
-            return "oldest"
-        return "end" if self.is_of_file else "never"
-
-    @property
     def part_bytes(self) -> int:
         """About how much it is offered at once."""
         return _PART_BYTES_OF_A_SET if self.is_of_a_set else _PART_BYTES
@@ -107,13 +102,18 @@ class Registry:
         self._clock = clock
         self._of_sets: dict[str, Subscription] = {}
         self._version: str | None = None
-        self._looked_at = -LOOK_SECONDS
+        self._looked_at = -math.inf
         self._trouble = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """As of the last look, those of the settings first."""
         return (*self._defaults, *self._of_sets)
+
+    @property
+    def version(self) -> str:
+        """Of the sets, as of the last look; "" = the last good look goes on, whatever they are."""
+        return "" if self._trouble else self._version or ""
 
     def subscription(self, name: str) -> Subscription | None:
         """As of the last look; None = nobody of this name is to be told of anything."""
@@ -122,6 +122,14 @@ class Registry:
     def set_of(self, record: Record) -> str:
         """The configuration set whose event it is, "" = none."""
         return set_told(record, self._default_set)
+
+    def standpoints(self, names: Sequence[str]) -> list[tuple[Standpoint, str]]:
+        """Destinations of sets, for Progress.start."""
+        return [_standpoint(name, self._of_sets[name]) for name in names if name in self._of_sets]
+
+    def look_soon(self) -> None:
+        """The sets are known to have changed: the next refresh looks."""
+        self._looked_at = -math.inf
 
     async def refresh(self, progress: Progress, *, is_urgent: bool = False) -> None:
         """Looks for changes, unless that was done within a second and is not urgent.
@@ -153,9 +161,10 @@ class Registry:
             return
         all_sets = await sets.all()
         found = self._found(all_sets, open_target)
-        await progress.forget(_disabled_in_the_file(all_sets))
-        new = found.keys() - self._of_sets.keys()
-        await progress.start(sorted(name for name in new if found[name].is_of_file))
+        # The file is read when the process starts: what it disables has no place from then on.
+        gone = _disabled_in_the_file(all_sets) if self._version is None else ()
+        new = (_standpoint(name, found[name]) for name in sorted(found.keys() - self._of_sets.keys()))
+        await progress.start([*gone, *new])
         self._of_sets, self._version = found, version
 
     def _found(self, sets: Iterable[ConfigurationSet], open_target: OpenTarget) -> dict[str, Subscription]:
@@ -179,10 +188,14 @@ def enabled(sets: Iterable[ConfigurationSet]) -> Iterator[tuple[ConfigurationSet
     return ((one, chosen) for one in sets for chosen in one.destinations if chosen.is_enabled)
 
 
-def _disabled_in_the_file(sets: Iterable[ConfigurationSet]) -> list[str]:
+def _standpoint(name: str, subscription: Subscription) -> tuple[Standpoint, str]:
+    return ("file" if subscription.is_of_file else "api"), name
+
+
+def _disabled_in_the_file(sets: Iterable[ConfigurationSet]) -> list[tuple[Standpoint, str]]:
     """What happens meanwhile is not told them later. Those of the API have no place while they are disabled."""
     return [
-        cursor_name(one.name, chosen.name)
+        ("gone", cursor_name(one.name, chosen.name))
         for one in sets
         if one.is_of_file
         for chosen in one.destinations

@@ -3,10 +3,12 @@
 Theory of operation
 1. What every destination has taken stays in the stream for `events.replay_seconds`, `events.replay_events` at most.
    Setting a cursor back lets the publisher offer it again, in order and with the same event ids. It is one script: who
-   serves the destination at that moment loses its turn, so that no cursor is moved from where it no longer is.
+   serves the destination at that moment loses its turn, so that no cursor is moved from where it no longer is, and no
+   failure noted that began before.
 2. A replay with an end leaves a gap, from that end to where the cursor was: the publisher passes over it.
 3. A dead letter may be older than the stream. It goes back into it as a new entry that has the letter's event id and
    belongs to its destination alone; the letter goes in the same script. It comes behind what waits already.
+   Where the destination fails, this too takes the turn.
 The position of the cursor, which the backlog is computed of, is counted first: entries are only ever added behind and
 removed before it, so that the number stays right; where the stream was trimmed meanwhile it is counted anew.
 """

@@ -2,7 +2,8 @@
 
 Most events are of no set, or of another one. Waking a publisher for each destination and event would cost a task each
 time; so whoever announces work looks first: every entry is read once for all destinations that stand before it, and
-the cursors of those that want nothing of what is there are moved to its end together.
+the cursors of those that want nothing of what is there are moved to its end together. Of one that has changed since
+this process looked at the sets nobody here knows what it wants: it stays, and its round finds out.
 """
 
 from bisect import bisect_right
@@ -69,6 +70,7 @@ class Skimmer:
 
     async def wanting(self, cursors: Mapping[str, str]) -> list[str]:
         """Those of the destinations, by their cursors, that want something behind it. Raises TryLater."""
+        version = self._registry.version  # before any interest is read: what changes meanwhile stays where it is
         found = [name for name, cursor in cursors.items() if self._found.get(name) == cursor]
         left = sorted(cursors.keys() - set(found), key=lambda name: order_of(cursors[name]))
         moves: list[tuple[str, str, str, int]] = []
@@ -90,7 +92,8 @@ class Skimmer:
                 else:
                     moves.append((name, cursors[name], entries[-1].id, len(entries) - start))
             left = beyond
-        await self._progress.skip(moves)
-        found += left
+        if outdated := await self._progress.skip(moves, version):
+            self._registry.look_soon()
+        found += [*outdated, *left]
         self._found = {name: cursors[name] for name in found}
         return found

@@ -251,7 +251,9 @@ async def _events(redis: aioredis.Redis, destinations: Sequence[str], now_ms: in
         pipeline.xrange(keys.EVENTS, b"(" + (cursor or b"0-0"), count=1)
     waiting = await pipeline.execute()
     backlogs = {}
-    for name, oldest, (position, error) in zip(destinations, waiting, rows[1::2], strict=True):
+    for name, cursor, next_one, (position, error) in zip(destinations, rows[::2], waiting, rows[1::2], strict=True):
+        # One of a set that has no place is told nothing of what is there.
+        oldest = next_one if cursor is not None or ":" not in name else []
         taken = int(trimmed or 0) if position is None else int(position)
         behind = max(0, int(trimmed or 0) + kept - taken) if oldest else 0
         oldest_seconds = _seconds(oldest[0][0], now_ms) if oldest else 0.0

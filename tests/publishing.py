@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ from config.errors import Refused
 from config.failpoints import Failpoints
 from config.redis_clients import redis_client
 from config.settings import MIB
+from sending_events.configuration_sets.records import ConfigurationSet, EventDestination
 from sending_events.destinations.destination import Destination
 from sending_events.progress import Kept
 from sending_events.publisher import Publisher
 from sending_events.records import EventRecord
-from sending_events.registry import Registry
+from sending_events.registry import OpenTarget, Registry
+from sending_events.registry import Sets as EventSets
 from sending_events.round import Limits
 from spool import keys
 from spool.content import FolderContents
@@ -130,6 +133,74 @@ class Collecting:
     def ids(self) -> list[str]:
         """The event ids taken so far, in order, with repetitions."""
         return [id_ for part in self.parts for id_ in ids_of(part)]
+
+
+def a_destination(name: str, *event_types: str, **changes: object) -> EventDestination:
+    """An enabled one, but for what `changes` says."""
+    values = {"is_enabled": True, "kind": "log", "target": {}}
+    return EventDestination(name=name, event_types=frozenset(event_types), **(values | changes))
+
+
+class Sets:
+    """Configuration sets of a file that a test changes; counts how often all are read."""
+
+    def __init__(self, **sets: tuple[EventDestination, ...]) -> None:
+        self.reads = 0
+        self.changes = 0
+        self.sets = sets
+
+    def put(self, name: str, *destinations: EventDestination) -> None:
+        self.sets[name] = destinations
+        self.changes += 1
+
+    async def version(self) -> str:
+        return str(self.changes)
+
+    async def all(self) -> tuple[ConfigurationSet, ...]:
+        self.reads += 1
+        return tuple(ConfigurationSet(name, destinations, is_of_file=True) for name, destinations in self.sets.items())
+
+
+class House:
+    """A publisher of sets whose destinations all collect; time goes on by hand."""
+
+    def __init__(self, spool: Spool, sets: EventSets, *defaults: str, default_set: str = "", **options: object) -> None:
+        self.told: dict[str, Collecting] = {name: Collecting(name) for name in defaults}
+        self.opened: list[str] = []
+        self.now = 0.0
+        self.open_target: OpenTarget = self._collecting
+        registry = Registry(
+            dict(self.told),
+            sets,
+            self._open,
+            default_set=default_set,
+            clock=lambda: self.now,
+        )
+        self.publisher: Publisher = publisher_of(spool, {}, registry=registry, **options)
+
+    def _open(self, set_name: str, chosen: EventDestination) -> Destination:
+        return self.open_target(set_name, chosen)
+
+    def _collecting(self, set_name: str, chosen: EventDestination) -> Collecting:
+        name = f"{set_name}:{chosen.name}"
+        self.opened.append(name)
+        return self.told.setdefault(name, Collecting(name))
+
+    async def publish_all(self) -> list[str]:
+        """One round of everybody with work; who that was, in order."""
+        names = sorted(await self.publisher.with_work())
+        await asyncio.gather(*(self.publisher.publish(name) for name in names))
+        return names
+
+    def look_again(self) -> None:
+        self.now += 1.0
+
+
+async def add(spool: Spool, kind: str, configuration_set: str = "", **fields: object) -> str:
+    """One event of a set's message; its id."""
+    record = EventRecord(kind, fields.pop("message_id", "ours"), 1_700_000_000_123, (), **fields)
+    record = dataclasses.replace(record, configuration_set=configuration_set)
+    return (await spool.redis.xadd(keys.EVENTS, {"d": record.encode()})).decode()
 
 
 async def until_true(look: Callable[[], Awaitable[object]], seconds: float = 20.0) -> None:

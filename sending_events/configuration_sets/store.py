@@ -1,7 +1,8 @@
 """The configuration sets of an installation: those of mailsluice.toml, and those that the API has made, in Redis.
 
 Every change is one script (sending_events/lua/configuration_sets.lua): it is done wholly or not at all, and with it the
-cursor of the destination is set or removed, so that an enabled one is told what happens from that instant on. The
+cursor of the destination is set or removed, so that an enabled one is told what happens from that instant on. It also
+ends the turn of who serves the destination, and notes its version, so that nobody serves it by what it was before. The
 file's sets cannot be changed here; where the API made one of the same name before the file had it, the file's counts.
 
 Readers see the destinations of each set as they were at one instant, not all sets at the same one: `version` is read
@@ -126,7 +127,7 @@ class ConfigurationSets:
         return tuple(sets[name] for name in sorted(sets))
 
     async def version(self) -> str:
-        """Another text after every change of a set."""
+        """A number that is higher after every change of a set."""
         found = await answer_of(self._redis.get(_VERSION))
         return found.decode() if found else "0"
 

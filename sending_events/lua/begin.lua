@@ -1,23 +1,19 @@
--- Takes the right to serve a destination. ARGV: name, token, lock_ms, start.
--- Returns {cursor, failures so far, now_ms, skip_after, skip_to, odd failures so far}, or {} when another has it or the pause after a failure
--- is not over. A destination without a cursor is new: with start 'oldest' it begins at the oldest entry that is kept,
--- with 'end' after the newest; with 'never' there is nothing for it: it was disabled a moment ago.
+-- Takes the right to serve a destination. ARGV: name, token, lock_ms, version of the sets that the caller knows.
+-- Returns {cursor, failures so far, now_ms, skip_after, skip_to, odd failures so far}; {} when another has it, the pause
+-- after a failure is not over, or it is one of a set that has no cursor: it was disabled a moment ago; OUTDATED when
+-- the destination has changed since that version. One of the settings that is new begins at the oldest entry kept.
 redis.call('DEL', '{ms}:none')
 local name, state = ARGV[1], state_key(ARGV[1])
+if is_outdated(name, ARGV[4]) then return OUTDATED end
 local failures, next_try, skip_after, skip_to, odd =
   unpack(redis.call('HMGET', state, 'failures', 'next_try_at_ms', 'skip_after', 'skip_to', 'odd'))
-local now = now_ms()
+local now, cursor = now_ms(), redis.call('GET', cursor_key(name))
 if next_try and tonumber(next_try) > now then return {} end
-if ARGV[4] == 'never' and redis.call('EXISTS', cursor_key(name)) == 0 then return {} end
+if not cursor and is_of_a_set(name) then return {} end
 if not redis.call('SET', lock_key(name), ARGV[2], 'NX', 'PX', ARGV[3]) then return {} end
-local cursor = redis.call('GET', cursor_key(name))
 if not cursor then
-  if ARGV[4] == 'end' then
-    start_at_end(name)
-  else
-    redis.call('SET', cursor_key(name), '0-0')
-    redis.call('HSET', state, 'position', trimmed())
-  end
-  cursor = redis.call('GET', cursor_key(name))
+  cursor = '0-0'
+  redis.call('SET', cursor_key(name), cursor)
+  redis.call('HSET', state, 'position', trimmed())
 end
 return { cursor, tonumber(failures or 0), now, skip_after or '', skip_to or '', tonumber(odd or 0) }

@@ -4,29 +4,19 @@
 -- Keys:
 --   {ms}:sets           zset, every score 0: the names of the sets, so that they have an order
 --   {ms}:set:<set>      hash, name of a destination → JSON, see store.py; `on` = it is enabled
---   {ms}:sets:version   string, a number that is another one after every change
+--   {ms}:sets:version   string, a number that is a higher one after every change
 -- and those of the prelude for each destination, by the name <set>:<destination>. An enabled destination has a
 -- cursor, one that is not has none. What happened while it was disabled, or before there was one, is never told.
 --
 -- Memory: what adds something is refused by a full server at its first write. What removes begins with a DEL.
 
-local SETS, VERSION = PREFIX .. 'sets', PREFIX .. 'sets:version'
-local function set_key(set) return PREFIX .. 'set:' .. set end
+local SETS = PREFIX .. 'sets'
 local function has(set) return redis.call('ZSCORE', SETS, set) end
-
--- What is there may be unreadable, written by a hand or another version: then it is disabled, and may be replaced.
-local function is_on(json)
-  local is_json, values = pcall(cjson.decode, json or '')
-  return is_json and type(values) == 'table' and values.on == true
-end
 
 local function changed()
   redis.call('INCR', VERSION)
   return 'done'
 end
-
--- The process that serves the destination now loses its turn, and with it the right to move the cursor.
-local function stop(name) redis.call('DEL', cursor_key(name), state_key(name), lock_key(name)) end
 
 local function forget(name)
   stop(name)
@@ -65,15 +55,19 @@ function acts.put(set, destination, json, is_new, most_destinations)
     return 'no_destination'
   end
   redis.call('HSET', set_key(set), destination, json)
+  local result = changed()
   if not is_on(json) then
     stop(name)
+    return result
   elseif not is_on(old) or redis.call('EXISTS', cursor_key(name)) == 0 then
     stop(name)
     start_at_end(name)
-  else  -- what it could not take so far it may be able to take now
+  else  -- what it could not take so far it may be able to take now; a turn under way is one of what it was before
     redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error', 'odd')
+    redis.call('DEL', lock_key(name))
   end
-  return changed()
+  redis.call('HSET', state_key(name), 'changed', redis.call('GET', VERSION))
+  return result
 end
 
 function acts.remove(set, destination)

@@ -1,5 +1,5 @@
 -- Remembers that a destination did not take a batch. ARGV: name, token, pause_ms, error, 1 = odd.
--- Returns 1 = written, 0 = the lock is lost.
+-- Returns 1 = written, 0 = the lock is lost: what failed is not what the destination is now, or another is at it.
 redis.call('DEL', '{ms}:none')
 local name, state = ARGV[1], state_key(ARGV[1])
 if redis.call('GET', lock_key(name)) ~= ARGV[2] then return 0 end

@@ -1,5 +1,6 @@
 -- Puts dead letters back into the stream, for their destination only and with their event ids.
 -- ARGV: name, then ids of entries of its dead-letter stream. Returns how many; what another took meanwhile is passed by.
+-- A failing destination is tried again at once: a try that is under way notes no failure any more.
 redis.call('DEL', '{ms}:none')
 local name, done = ARGV[1], 0
 for a = 2, #ARGV do
@@ -12,5 +13,7 @@ for a = 2, #ARGV do
     done = done + 1
   end
 end
-if done > 0 then redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error', 'odd') end
+if done > 0 and redis.call('HDEL', state_key(name), 'failures', 'next_try_at_ms', 'error', 'odd') > 0 then
+  redis.call('DEL', lock_key(name))
+end
 return done

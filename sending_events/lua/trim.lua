@@ -1,11 +1,15 @@
 -- Removes what every destination has taken and no replay may ask for any more, then the oldest entries beyond
 -- max_backlog or max_bytes, of which what is kept for a replay goes first; in steps of at most `limit`.
--- ARGV: max_backlog, limit, replay_ms, replay_events, max_bytes (0 = any), names of the destinations; without a name
--- nobody waits for anything. Returns {removed, still to be removed, lost for each name …}.
+-- ARGV: max_backlog, limit, replay_ms, replay_events, max_bytes (0 = any), version of the sets that the names are of
+-- ('' = any), names of the destinations; without a name nobody waits for anything, and one of a set that has no cursor
+-- waits for nothing. Returns {removed, still to be removed, lost for each name …}, or OUTDATED, with nothing removed,
+-- when there is another version: there may be a destination that the caller does not know.
 redis.call('DEL', '{ms}:none')
-local first_name, max_bytes, cursors, slowest, slowest_name = 6, tonumber(ARGV[5]), {}, nil, nil
+local version = redis.call('GET', VERSION)
+if ARGV[6] ~= '' and version and version ~= ARGV[6] then return OUTDATED end
+local first_name, max_bytes, cursors, slowest, slowest_name, last = 7, tonumber(ARGV[5]), {}, nil, nil, last_id()
 for a = first_name, #ARGV do
-  local cursor = redis.call('GET', cursor_key(ARGV[a])) or '0-0'
+  local cursor = redis.call('GET', cursor_key(ARGV[a])) or (is_of_a_set(ARGV[a]) and last or '0-0')
   cursors[a] = cursor
   if slowest == nil or is_less(cursor, slowest) then slowest, slowest_name = cursor, ARGV[a] end
 end
@@ -18,8 +22,9 @@ else
   local end_of_taken, oldest_kept = just_after(slowest), string.format('%.0f-0', now_ms() - ARGV[3])
   if tonumber(ARGV[4]) == 0 or is_less(end_of_taken, oldest_kept) then oldest_kept = end_of_taken end
   removed = redis.call('XTRIM', EVENTS, 'MINID', oldest_kept)
-  local position = tonumber(redis.call('HGET', state_key(slowest_name), 'position') or 0)
-  spare = oldest_kept == end_of_taken and 0 or position - trimmed() - removed - ARGV[4]
+  local taken = tonumber(redis.call('HGET', state_key(slowest_name), 'position') or 0) - trimmed() - removed
+  if slowest == last then taken = redis.call('XLEN', EVENTS) end
+  spare = oldest_kept == end_of_taken and 0 or taken - ARGV[4]
   if spare > 0 then
     local most = math.min(spare, tonumber(ARGV[2]))
     local first = redis.call('XRANGE', EVENTS, '-', '(' .. end_of_taken, 'COUNT', most)

@@ -5,7 +5,7 @@ local length, out = redis.call('XLEN', EVENTS), {}
 local first = redis.call('XRANGE', EVENTS, '-', '+', 'COUNT', 1)[1]
 local last = redis.call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
 for a = 1, #ARGV do
-  local cursor = redis.call('GET', cursor_key(ARGV[a])) or '0-0'
+  local cursor = redis.call('GET', cursor_key(ARGV[a])) or (is_of_a_set(ARGV[a]) and last_id() or '0-0')
   if length == 0 or not is_less(cursor, last[1]) then
     out[a] = 0
   elseif is_less(cursor, first[1]) then

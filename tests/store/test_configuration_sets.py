@@ -234,7 +234,8 @@ async def test_a_change_of_an_enabled_destination_keeps_its_place_and_ends_its_p
     await redis.hset(destination_key("orders:topic"), mapping=paused)
     await sets.put_destination("orders", destination(topic="others"), is_new=False)
     assert await cursor(redis) == first
-    assert await redis.hgetall(destination_key("orders:topic")) == {b"position": b"1"}
+    changed = (await sets.version()).encode()
+    assert await redis.hgetall(destination_key("orders:topic")) == {b"position": b"1", b"changed": changed}
 
 
 @pytest.mark.parametrize("is_whole_set", [False, True])

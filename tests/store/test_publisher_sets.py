@@ -9,7 +9,6 @@ import pytest
 from config.errors import TryLater
 from config.failpoints import Failpoints
 from config.settings import Settings
-from sending_events.configuration_sets.records import ConfigurationSet, EventDestination
 from sending_events.configuration_sets.store import ConfigurationSets
 from sending_events.operator_acts import OperatorAct
 from sending_events.progress import dead_letters_key, destination_key
@@ -18,7 +17,7 @@ from sending_events.records import EventRecord
 from sending_events.registry import Registry, interests
 from sending_events.round import Limits
 from spool import keys
-from tests.publishing import Collecting, accept, opened_spool, publisher_of, stream_ids
+from tests.publishing import Collecting, House, Sets, a_destination, accept, add, opened_spool, stream_ids
 
 NONE = Failpoints("")
 
@@ -27,62 +26,6 @@ NONE = Failpoints("")
 async def spool(redis_url):
     async with opened_spool(redis_url) as opened:
         yield opened
-
-
-def a_destination(name: str, *event_types: str, **changes: object) -> EventDestination:
-    values = {"is_enabled": True, "kind": "log", "target": {}}
-    return EventDestination(name=name, event_types=frozenset(event_types), **(values | changes))
-
-
-class Sets:
-    """Configuration sets of a file that a test changes; counts how often all are read."""
-
-    def __init__(self, **sets: tuple[EventDestination, ...]) -> None:
-        self.reads = 0
-        self.changes = 0
-        self.sets = sets
-
-    def put(self, name: str, *destinations: EventDestination) -> None:
-        self.sets[name] = destinations
-        self.changes += 1
-
-    async def version(self) -> str:
-        return str(self.changes)
-
-    async def all(self) -> tuple[ConfigurationSet, ...]:
-        self.reads += 1
-        return tuple(ConfigurationSet(name, destinations, is_of_file=True) for name, destinations in self.sets.items())
-
-
-class House:
-    """A publisher of sets whose destinations all collect; time goes on by hand."""
-
-    def __init__(self, spool, sets: Sets, *defaults: str, default_set: str = "", **options: object) -> None:
-        self.told: dict[str, Collecting] = {name: Collecting(name) for name in defaults}
-        self.opened: list[str] = []
-        self.now = 0.0
-        registry = Registry(dict(self.told), sets, self._open, default_set=default_set, clock=lambda: self.now)
-        self.publisher: Publisher = publisher_of(spool, {}, registry=registry, **options)
-
-    def _open(self, set_name: str, chosen: EventDestination) -> Collecting:
-        name = f"{set_name}:{chosen.name}"
-        self.opened.append(name)
-        return self.told.setdefault(name, Collecting(name))
-
-    async def publish_all(self) -> list[str]:
-        """One round of everybody with work; who that was, in order."""
-        names = sorted(await self.publisher.with_work())
-        await asyncio.gather(*(self.publisher.publish(name) for name in names))
-        return names
-
-    def look_again(self) -> None:
-        self.now += 1.0
-
-
-async def add(spool, kind: str, configuration_set: str = "", **fields: object) -> str:
-    record = EventRecord(kind, fields.pop("message_id", "ours"), 1_700_000_000_123, (), **fields)
-    record = dataclasses.replace(record, configuration_set=configuration_set)
-    return (await spool.redis.xadd(keys.EVENTS, {"d": record.encode()})).decode()
 
 
 async def test_a_destination_of_a_set_is_told_the_types_it_asks_for_of_its_sets_messages(spool):

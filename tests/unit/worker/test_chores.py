@@ -96,8 +96,7 @@ class Sets:
 
 
 class NoProgress:
-    async def forget(self, names): ...
-    async def start(self, names): ...
+    async def start(self, found): ...
 
 
 async def test_the_last_good_look_at_the_sets_stays_and_who_removes_events_needs_one():
