@@ -155,12 +155,15 @@ def _headers(message_id: str, known: Known | None) -> dict[str, Any]:
 def _tags(known: Known, configuration_set: str) -> dict[str, Sequence[str]]:
     """SES's automatic tags and those of the sender."""
     message = known.message
-    sender_domain = message.sender.rpartition("@")[2].lower() if "@" in message.sender else ""
+    headers = known.headers
+    from_domain = headers.from_domain if headers else ""
+    if not from_domain and (headers is None or headers.is_truncated) and "@" in message.sender:  # From is not known
+        from_domain = message.sender.rpartition("@")[2].lower()
     automatic = {
         "ses:operation": message.parameters.operation,
         _CONFIGURATION_SET: configuration_set,
         "ses:source-ip": message.client_address,
-        "ses:from-domain": (known.headers.from_domain if known.headers else "") or sender_domain,
+        "ses:from-domain": from_domain,
         "ses:caller-identity": "" if message.door == "bounce" else message.user or "anonymous",
     }
     tags: dict[str, Sequence[str]] = {name: (value,) for name, value in automatic.items() if value}

@@ -207,9 +207,12 @@ def _dimension(dimension: Mapping[str, str]) -> Iterator[str]:
     name, source, default = (dimension[member] for member in _DIMENSION_MEMBERS)
     if len(name) > _MAX_DIMENSION_CHARACTERS:
         yield f"Dimension name cannot exceed {_MAX_DIMENSION_CHARACTERS} characters."
-    elif not re.fullmatch(r"[A-Za-z0-9_:-]+", name):
+    elif not re.fullmatch(r"(?!:)[A-Za-z0-9_:-]+", name):
         shown = _shown(name)
-        yield f"Invalid dimension name <{shown}>: only alphanumeric ASCII characters, '_', '-' and ':' are allowed."
+        yield (
+            f"Invalid dimension name <{shown}>: only alphanumeric ASCII characters, '_', '-' and ':' are allowed, "
+            "and ':' not as the first."
+        )
     elif name.lower() in _TAKEN_NAMES:
         yield f"Invalid dimension name <{name}>: it is the name of a header that SES does not take as a dimension."
     if source not in _VALUE_SOURCES:

@@ -178,6 +178,7 @@ def dimensions(*found: dict[str, Any]) -> dict[str, Any]:
     ("changed", "text"),
     [
         ({"DimensionName": "a b"}, "Invalid dimension name <a b>"),
+        ({"DimensionName": ":x"}, "Invalid dimension name <:x>"),
         ({"DimensionName": "x" * 257}, "Dimension name cannot exceed 256 characters."),
         ({"DimensionName": "Message-ID"}, "Invalid dimension name <Message-ID>: it is the name of a header"),
         ({"DimensionName": "cc"}, "Invalid dimension name <cc>: it is the name of a header"),

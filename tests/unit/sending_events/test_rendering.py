@@ -198,6 +198,10 @@ def test_the_from_domain_is_that_of_the_header_else_of_the_envelope():
     ]
     assert told(record, Known(message))["mail"]["tags"]["ses:from-domain"] == ["mail.example.org"]
     null = a_known_message(sender="").message
+    without_from = facts_of(b"Subject: x\r\n\r\n", is_truncated=False)
+    assert "ses:from-domain" not in told(record, Known(message, without_from))["mail"]["tags"]
+    cut_off = facts_of(b"Subject: x\r\n", is_truncated=True)
+    assert told(record, Known(message, cut_off))["mail"]["tags"]["ses:from-domain"] == ["mail.example.org"]
     assert "ses:from-domain" not in told(record, Known(null))["mail"]["tags"]
 
 
