@@ -99,7 +99,7 @@ LOG_EVENTS: dict[str, str] = {
     "feedback.unsubscribed": "SNS says that the subscription of a topic to POST /feedback/sns was ended",
     "suppression.synced": "the account's suppression list and ours were compared, and something changed",
     "suppression.sync_failed": "the account's suppression list cannot be read or written; tried again at the next look",
-    "suppression.not_taken_there": "the account's list does not take an address of ours: it stays suppressed here alone",
+    "suppression.not_taken_there": "the account's list does not take an address: it stays suppressed here alone",
     "suppression.sync_doubtful": "most of the account's list is gone: nothing is removed here for that",
     "reputation.warned": "a sender's bounces or complaints are above the limit that is warned of",
     "reputation.paused": "a sender is paused for its bounces or complaints",

@@ -18,6 +18,7 @@ A crash in the middle leaves messages that are due, and others that wait as befo
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 from redis import exceptions
 
@@ -38,16 +39,19 @@ _PART_SECONDS = 0.2
 
 
 class Failover:
-    """Looks until it is cancelled."""
+    """Looks until it is cancelled. `is_resting` = this worker takes no tasks: it begins no walk either."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, *, is_resting: Callable[[], bool] = lambda: False) -> None:
         self._tools = tools
+        self._is_resting = is_resting
 
     async def run(self) -> None:
         """For ever; nothing to do where there is one route only."""
         routes = self._tools.routes
         while len(routes.names) > 1:
             await asyncio.sleep(_LOOK_SECONDS * (0.75 + self._tools.chance() / 2))
+            if self._is_resting():
+                continue
             for name in routes.names:
                 if not routes.is_open(name) and routes.view(name).waiting_messages:
                     await self._try_move(name)

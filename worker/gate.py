@@ -2,7 +2,8 @@
 
 The spool decides what goes and when to look again (spool/sending_quota.py); here is the loop around it: nudges for what
 was released, the views for this process's caches, and the pause. A look costs what it releases, so the pause is never
-longer than a second: that is how old a cached word about a pause or a trouble may be.
+longer than a second: that is how old a cached word about a pause or a trouble may be. A worker that rests looks too,
+and lets nothing go: it still sends what it has, and must not begin with old views when it is called back.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ _LONGEST_SECONDS = 0.95  # with jitter a second
 
 
 class GateKeeper:
-    """Looks until it is cancelled. `is_resting` = this worker takes no tasks, so it lets nothing go either."""
+    """Looks until it is cancelled. `is_resting` = this worker takes no tasks, so it only looks."""
 
     def __init__(self, tools: Tools, *, is_resting: Callable[[], bool] = lambda: False) -> None:
         self._tools = tools
@@ -33,8 +34,7 @@ class GateKeeper:
         while True:
             seconds = _LONGEST_SECONDS
             try:
-                if not self._is_resting():
-                    seconds = await self.look()
+                seconds = await self.look()
             except (TryLater, exceptions.RedisError, OSError) as error:
                 self._tools.log.warning("gate.failed", error=str(error))
             await self._pause(seconds)
@@ -43,10 +43,13 @@ class GateKeeper:
         """One look; how many seconds until the next may bring something. Raises TryLater or redis errors."""
         tools = self._tools
         tools.gate_wanted.clear()  # before the look: who asks during it may have come too late for it
-        seen = await tools.spool.gate(tools.routes.all_limits, limit=_LIMIT)
+        limit = 0 if self._is_resting() else _LIMIT
+        seen = await tools.spool.gate(tools.routes.all_limits, limit=limit)
         tools.routes.saw(seen)
         await tools.nudger.push(groups_for(seen.released), is_urgent=True)  # they have waited already
-        return 0.0 if len(seen.released) >= _LIMIT else seen.next_ms / 1000
+        if not limit:
+            return _LONGEST_SECONDS
+        return 0.0 if len(seen.released) >= limit else seen.next_ms / 1000
 
     async def _pause(self, seconds: float) -> None:
         """Workers drift apart by the jitter; even when hurried there is a shortest distance."""

@@ -177,7 +177,7 @@ class WorkerProcess:
             self._sweeper.run,
             self._gate.run,
             self._quota.run,
-            Failover(tools).run,
+            Failover(tools, is_resting=self._is_resting).run,
             FunctionWaker(tools).run,
             self._heartbeat.run,
             self._announcer.run,

@@ -91,6 +91,8 @@ class Work:
     contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     #: Calls of functions that decide nothing, while they run.
     beside: Beside = field(default_factory=Beside, repr=False)
+    #: When the suppression list was asked last about who waits (tools.now_ms); 0 = it was not, or it was empty then.
+    suppression_asked_at_ms: int = 0
     #: time.monotonic() after which no further batch is begun: the task has a time limit.
     deadline: float = math.inf
     numbers: "count[int]" = field(default_factory=lambda: count(1), repr=False)

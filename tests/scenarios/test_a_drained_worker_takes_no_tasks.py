@@ -6,7 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from spool import keys
+from spool import keys, operator
+from spool.sending_quota import Pause
+from spool.states import PAUSED_DOMAIN, Place
 from tests.line import Line, Program, wait_until
 
 pytestmark = pytest.mark.processes
@@ -63,6 +65,20 @@ def test_a_drained_worker_finishes_what_it_has():
         account.assert_clean()
         assert account.duplicates == 0
         assert workers_of(line, ids) == {name_of(worker)}
+
+
+def test_a_drained_worker_still_hears_of_a_pause():
+    unlimited = {"SLUICE_SIMULATOR_MAX_SEND_RATE": "5000", "SLUICE_SIMULATOR_MAX_24_HOUR_SEND": "500000"}
+    with Line(SLUICE_SIMULATOR_LATENCY_SECONDS="0.3", **unlimited) as line:
+        worker = line.worker()
+        [message_id] = line.submit(recipients=2000)  # 40 calls: twelve seconds
+        wait_until(line.ledger, "the worker sends")
+        drain(line, worker)
+        forever = Pause("domain:example.net", since_ms=1)
+        line.run(lambda spool: operator.pause(spool.redis, [forever], b"{}"))
+        wait_until(lambda: line.load(message_id).place != Place.LEASED, "the worker lets it go")
+        message = line.load(message_id)
+        assert (message.place, message.reason) == (Place.PARKED, PAUSED_DOMAIN)
 
 
 def test_with_every_worker_drained_mail_waits_and_no_worker_takes_the_quiet_for_a_stall():

@@ -3,6 +3,8 @@
 The slot is taken first, so that no recorded attempt waits for one. When the route has no token at this moment the
 slot is given back; a message with a turn waits in the line of its lane, where only the first asks again. Where others
 are known to wait a newcomer does not even ask.
+
+All of that may take long. Who has entered the suppression list meanwhile is refused, and the next batch is another one.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from worker.relay.outcomes import Outcome, Unavailable
 from worker.relay.passage import Passage, blamed, call_for, has_queue, may_rewrite, redirect_of
 from worker.relay.ses import LeaseEnded
 from worker.relay.wire import Call
+from worker.steps.suppress import must_ask_again, without_suppressed
 from worker.tools import Tools
 from worker.work import Delay, LeaseLost, StepFailed, Work, intend, write
 
@@ -86,6 +89,11 @@ async def _tried(
         if tools.stopping.is_set() or time.monotonic() > work.deadline:
             return work.delayed(STOPPING)
         try:
+            if must_ask_again(work, tools):
+                asked = await without_suppressed(work, tools)
+                if asked.message is not work.message:
+                    return asked
+                work = asked
             tools.failpoints.reached("relay.before_intent")
             number = max((attempt.number for attempt in work.message.attempts), default=0) + 1
             call = call_for(work.message, batch.recipients, number, passage, tools.settings)

@@ -3,8 +3,8 @@
 Theory of operation
 1. Each part of the message (parts.py; without rules there is one) gets its passage: seat (route and lane), content,
    tags. Recipients that the fence keeps are captured. What follows is done for one part after the other: a part that
-   has to wait stops only those that would wait for the same.
-   Who is on the suppression list has been refused before (steps/suppress.py).
+   has to wait stops only those that would wait for the same. Who is on the suppression list has been refused before
+   (steps/suppress.py), and is looked for again before a batch when that is a second ago: a round takes minutes.
 2. batches.py says which recipients the next call is for, or which are refused without one.
 3. For each batch (one_call.py): the attempt is written together with its tokens (intent), SES is called once, the
    outcome is noted. The note of one batch travels with the intent of the next, the last one with the end of the
@@ -13,7 +13,9 @@ Theory of operation
 5. After Throttled or Unavailable the rest of the message waits as well, but for parts that take another route: SES
    said it about the account. What it said about sender, bytes or configuration set is said of that part alone, and so
    is what fails here. Where parts wait for different things the message makes one move (delays.py).
-6. A crash between intent and outcome leaves an attempt without outcome; the next holder's load step settles it.
+6. Who is left for a paused domain alone is looked at when all the rest is sent: the pauses are read, and where one has
+   ended those parts go round again. So what is parked was paused a moment ago, and the walk of a resume finds it.
+7. A crash between intent and outcome leaves an attempt without outcome; the next holder's load step settles it.
 Invariant: at most one batch of a message is in doubt for each lost call, and no recipient is in two batches at once.
 """
 
@@ -58,8 +60,30 @@ async def relay(work: Work, tools: Tools) -> Continue | Stop:
     if RecipientState.WAITING not in work.message.states:
         return Continue(work)
     waits: list[Wait] = []
+    parts: Sequence[Part] = waiting_parts(work.message)
+    while parts:
+        work, paused = await _parts_relayed(work, parts, waits, tools)
+        parts = await _resumed(work, paused, waits, tools)
+    if not waits:
+        return Continue(work)
+    wait = merged(waits, lambda delay: parked_seconds(work, delay, tools), lambda seat: _rank(seat, tools))
+    is_whole = len(waits) == 1 and work.message.verdict is None
+    queued = None if is_whole else wait.recipients
+    return Continue(dataclasses.replace(work, delay=wait.delay, seat=wait.seat or work.seat, queued=queued))
+
+
+async def _parts_relayed(
+    work: Work, parts: Sequence[Part], waits: list[Wait], tools: Tools
+) -> tuple[Work, Sequence[Part]]:
+    """The work after what can be sent now of these parts, and those of which only paused recipients are left.
+
+    Why others wait is added to `waits`. Raises LeaseLost, StepFailed.
+    """
+    paused: list[Part] = []
     failure: BaseException | None = None
-    for part in waiting_parts(work.message):
+    for part in parts:
+        if not _has_waiting(work, part):  # they entered the suppression list meanwhile
+            continue
         work = dataclasses.replace(work, delay=None)
         try:
             work = await _part_relayed(work, part, waits, tools)
@@ -69,17 +93,35 @@ async def relay(work: Work, tools: Tools) -> Continue | Stop:
             work, failure = failed.work, failure or failed.__cause__
             continue
         if work.delay is not None:
-            waits.append(Wait(work.delay, work.seat, _waiting_of(work, part)))
+            waits.append(Wait(work.delay, work.seat, len(_waiting_of(work, part))))
             if work.delay.to == "due":
+                paused.clear()  # they come round with the rest
                 break
+        elif _has_waiting(work, part):
+            paused.append(part)
     if failure is not None:
         raise StepFailed(work) from failure
-    if not waits:
-        return Continue(work)
-    wait = merged(waits, lambda delay: parked_seconds(work, delay, tools), lambda seat: _rank(seat, tools))
-    is_whole = len(waits) == 1 and work.message.verdict is None
-    queued = None if is_whole else wait.recipients
-    return Continue(dataclasses.replace(work, delay=wait.delay, seat=wait.seat or work.seat, queued=queued))
+    return work, paused
+
+
+async def _resumed(work: Work, paused: Sequence[Part], waits: list[Wait], tools: Tools) -> Sequence[Part]:
+    """The parts again when a pause that kept them has ended; else they wait.
+
+    What the gate told may be older than a resume: then its walk has passed, and nobody would wake the message.
+    Raises StepFailed.
+    """
+    paused = [part for part in paused if _has_waiting(work, part)]
+    if not paused:
+        return ()
+    try:
+        tools.routes.saw_pauses(await tools.spool.read_pauses())
+    except Exception as error:
+        raise StepFailed(work) from error
+    kept = paused_recipients(work.message, tools.routes.paused_domains)
+    if any(not _waiting_of(work, part) <= kept for part in paused):
+        return paused  # all of them: what is known of the others is old when these are through
+    waits += [Wait(_until_resumed(work, part, tools), recipients=len(_waiting_of(work, part))) for part in paused]
+    return ()
 
 
 async def _part_relayed(work: Work, part: Part, waits: Sequence[Wait], tools: Tools) -> Work:
@@ -110,22 +152,18 @@ async def _relayed(work: Work, part: Part, waits: Sequence[Wait], tools: Tools) 
     _tell_unknown_places(content, passage, tools)
     if passage.fenced and tools.settings.relay.fence == "capture":
         work = await _captured(work, passage, tools)
-    work = await _sent(work, passage, tools)
-    while work.delay is None and _has_waiting(work, part):
-        if await _is_still_paused(work, passage, tools):
-            work = work.delayed(_until_resumed(work, part, tools))
-        else:
-            work = await _sent(work, passage, tools)
-    return work
+    return await _sent(work, passage, tools)
 
 
 def _has_waiting(work: Work, part: Part) -> bool:
-    """Whether somebody of the part waits."""
+    """Whether somebody of the part waits; nearly always the first."""
     return any(work.message.states[index] is RecipientState.WAITING for index in part.recipients)
 
 
-def _waiting_of(work: Work, part: Part) -> int:
-    return sum(work.message.states[index] is RecipientState.WAITING for index in part.recipients)
+def _waiting_of(work: Work, part: Part) -> frozenset[int]:
+    """Who of the part waits."""
+    states = work.message.states
+    return frozenset(index for index in part.recipients if states[index] is RecipientState.WAITING)
 
 
 async def _content_of(work: Work, part: Part, tools: Tools) -> bytes:
@@ -211,23 +249,10 @@ async def _captured(work: Work, passage: Passage, tools: Tools) -> Work:
     )
 
 
-async def _is_still_paused(work: Work, passage: Passage, tools: Tools) -> bool:
-    """What the gate told may be older than a resume: then its walk has passed, and nobody would wake the message.
-
-    Raises StepFailed.
-    """
-    try:
-        tools.routes.saw_pauses(await tools.spool.read_pauses())
-    except Exception as error:
-        raise StepFailed(work) from error
-    return next_step(work.message, passage, tools.routes) is None
-
-
 def _until_resumed(work: Work, part: Part, tools: Tools) -> Delay:
     """Only recipients of paused domains are left: until the first pause ends, but no longer than is good to look."""
     message, pauses = work.message, tools.routes.domain_pauses
-    waiting = set(message.indexes(RecipientState.WAITING)).intersection(part.recipients)
-    paused = paused_recipients(message, tools.routes.paused_domains) & waiting
+    paused = paused_recipients(message, tools.routes.paused_domains) & _waiting_of(work, part)
     ends = {pauses[message.recipients[index].rpartition("@")[2].lower()] for index in paused} - {0}
     after_seconds = _PAUSE_LOOK_SECONDS * (0.75 + tools.chance() / 4)
     if ends:

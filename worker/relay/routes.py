@@ -1,8 +1,8 @@
 """The ways to SES: one client for each route, its limits, and what is known of it without asking the spool.
 
-The views come from the gate, which looks at least once a second in every process, so a cached word about a route or a
-pause is a second old at most. They serve choices (which route, how large a batch, which recipients to leave out);
-whether a call may be made is decided by the spool in the transaction that writes its intent.
+The views come from the gate, which looks at least once a second in every process, a drained one too, so a cached word
+about a route or a pause is a second old at most. They serve choices (which route, how large a batch, which recipients
+to leave out); whether a call may be made is decided by the spool in the transaction that writes its intent.
 
 A route is closed while it is in trouble, at the end of its daily quota, or paused by an operator. Newcomers leave it,
 and what waits there may leave it, when it has been so for two seconds; only what is not closed at all is given the mail

@@ -8,7 +8,7 @@ import pytest
 
 from config.errors import TryLater
 from spool.nudge import Nudger
-from spool.sending_quota import Gate, RouteView
+from spool.sending_quota import Gate, Pause, RouteView
 from spool.store import Spool
 from tests.unit.worker.stand import stand
 from worker.gate import GateKeeper, groups_for
@@ -21,10 +21,13 @@ class GateSpool:
         self.answers = list(answers)
         self.looks = 0
         self.limits = None
+        #: How many messages each look was allowed to let go.
+        self.most = []
 
     async def gate(self, limits, *, limit):
         self.looks += 1
         self.limits = limits
+        self.most.append(limit)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -138,11 +141,19 @@ async def test_a_spool_that_is_away_is_asked_again(running, error):
 
 
 async def test_a_worker_that_rests_lets_nothing_go(running):
-    spool = GateSpool(a_gate("m1"))
+    spool = GateSpool(a_gate())
     is_resting = True
     running(GateKeeper(tools_with(spool), is_resting=lambda: is_resting))
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert spool.looks == 0
+    await until(lambda: spool.looks == 2)
+    assert spool.most == [0, 0]
     is_resting = False
-    await until(lambda: spool.looks)
+    await until(lambda: spool.looks == 3)
+    assert spool.most[2] > 0
+
+
+async def test_a_worker_that_rests_still_learns_what_is_paused_and_looks_as_rarely_as_may_be():
+    spool = GateSpool(Gate((), 1, {"default": RouteView("default", rate=3.0)}, (Pause("domain:example.net"),)))
+    tools = tools_with(spool)
+    assert await GateKeeper(tools, is_resting=lambda: True).look() > 0.9  # though it is told to come back at once
+    assert tools.routes.paused_domains == {"example.net"}
+    assert tools.routes.view("default").rate == 3.0

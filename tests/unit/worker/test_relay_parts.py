@@ -8,9 +8,18 @@ from structlog.testing import capture_logs
 from spool.content import ContentUnavailable
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import Denied, Gate, Pause, RouteView
-from spool.states import IDENTITY, IN_LANE, MAPPED_SET, NO_ROUTE, UNKNOWN_ANSWER, UNREADABLE_VERDICT, RecipientState
+from spool.states import (
+    IDENTITY,
+    IN_LANE,
+    MAPPED_SET,
+    NO_ROUTE,
+    PAUSED_DOMAIN,
+    UNKNOWN_ANSWER,
+    UNREADABLE_VERDICT,
+    RecipientState,
+)
 from spool.verdicts import Decision, Part, Verdict
-from tests.unit.worker.stand import AnsweringSes, attempt, message, stand, work
+from tests.unit.worker.stand import NOW_MS, AnsweringSes, attempt, message, stand, work
 from worker.relay.outcomes import Accepted, Unavailable, Unknown, of_code
 from worker.relay.passage import passage_of
 from worker.relay.relay import relay
@@ -111,6 +120,63 @@ async def test_the_configuration_set_of_the_route_is_the_accounts_matter():
     tools = stand(AnsweringSes(NO_SET), relay={"ses_configuration_set": "wrong"})
     ended = (await relay(work(tools, of_parts(own("a"))), tools)).work
     assert [fact.kind for fact in ended.unwritten.facts] == ["trouble"]
+
+
+# -- a pause of a domain that changes while other parts are sent
+
+
+class Resuming(AnsweringSes):
+    """Accepts everything; with a recipient's call the pauses become others."""
+
+    def __init__(self, **pauses):
+        super().__init__()
+        self.pauses = pauses
+        self.spool = None
+
+    async def send(self, call, may_send):
+        self.calls.append(call)
+        name = call.recipients[0].partition("@")[0]
+        self.spool.pauses = self.pauses.get(name, self.spool.pauses)
+        return Accepted(name)
+
+
+async def relayed_while_pauses_change(ses, *domains, **begin):
+    """A part for each domain, in this order, relayed when those of `begin` are paused."""
+    tools = stand(ses)
+    ses.spool = tools.spool
+    tools.spool.pauses = tuple(Pause(f"domain:{name}.example", until_ms) for name, until_ms in begin.items())
+    tools.routes.saw(Gate((), 1000, {}, tools.spool.pauses))
+    of = of_parts(*(own(name) for name in domains))
+    of = dataclasses.replace(of, recipients=tuple(f"{name}@{name}.example" for name in domains))
+    return (await relay(work(tools, of), tools)).work
+
+
+async def test_a_pause_that_ends_while_another_part_is_sent_keeps_nobody():
+    ses = Resuming(other=())  # the walk of that resume finds the message leased
+    ended = await relayed_while_pauses_change(ses, "paused", "other", paused=0)
+    assert sent(ses) == ["other", "paused"]
+    assert (ended.message.states, ended.delay) == ((SENT, SENT), None)
+
+
+async def test_who_stays_paused_waits_until_the_end_that_was_told_last():
+    ses = Resuming(
+        other=(Pause("domain:b.example"),),
+        a=(Pause("domain:b.example", NOW_MS + 5000),),  # after those who were resumed had their mail
+    )
+    ended = await relayed_while_pauses_change(ses, "a", "b", "other", a=0, b=0)
+    assert sent(ses) == ["other", "a"]
+    assert ended.message.states == (SENT, WAITING, SENT)
+    assert (ended.delay.reason, ended.delay.after_seconds) == (PAUSED_DOMAIN, 6.5)
+
+
+async def test_whose_pause_ends_while_the_route_fails_waits_with_the_others():
+    ses = AnsweringSes(of_code("Throttling", "Maximum sending rate exceeded."))
+    tools = stand(ses)
+    tools.routes.saw(Gate((), 1000, {}, (Pause("domain:paused.example"),)))  # the spool has none any more
+    of = dataclasses.replace(of_parts(own("a"), own("b")), recipients=("r0@paused.example", "r1@example.net"))
+    ended = (await relay(work(tools, of), tools)).work
+    assert sent(ses) == ["r1"]
+    assert ended.delay.to == "lane"
 
 
 # -- who is refused
