@@ -26,7 +26,7 @@ from aws_api.feedback.door import DOOR
 from aws_api.tools import TOOLS
 from spool.assembly import limits_of
 from spool.figures import Figures, read_figures, standstills
-from spool.safety import NO_ANSWER, SafetyReport
+from spool.safety import SafetyReport, no_answer
 from spool.scripts import StoreUnavailable
 from spool.sending_quota import RouteView
 from spool.waits import Wait, read_waits
@@ -84,9 +84,9 @@ def judged_health(report: SafetyReport, figures: Figures, stall_seconds: float, 
     )
 
 
-def silent_health(report: SafetyReport) -> Health:
-    """The server did not answer now, whatever the last check said."""
-    problems = (NO_ANSWER, *report.problems) if report.is_safe else report.problems
+def silent_health(report: SafetyReport, silence: str) -> Health:
+    """The server did not answer now, whatever the last check said; `silence` is the sentence about that."""
+    problems = (silence, *report.problems) if report.is_safe else report.problems
     return Health(is_ok=False, problems=problems, notes=(), figures={"spool": {**_spool(report), "is_safe": False}})
 
 
@@ -118,7 +118,7 @@ async def healthz(request: web.Request) -> web.Response:
             figures = await read_figures(tools.spool, tools.broker, names, limits)
             waits = await read_waits(tools.spool) if awaits_functions(figures) else ()
     except (StoreUnavailable, TimeoutError):
-        health = silent_health(tools.watch.report)
+        health = silent_health(tools.watch.report, no_answer(tools.settings))
     else:
         health = judged_health(tools.watch.report, figures, tools.settings.worker.stall_seconds, waits)
         unread = feedback_notes(figures, is_configured=tools.settings.feedback.is_configured)

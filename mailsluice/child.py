@@ -40,6 +40,8 @@ class Child:
     kept_descriptors: tuple[int, ...] = ()
     #: Where it explains itself when it does not write to its stderr.
     log_file: Path | None = None
+    #: What this machine knows of why it may have ended, for instance that its disk is full; "" = nothing.
+    suspect: Callable[[], str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from mailsluice.embedded_redis import log_file
 from mailsluice.preflight import claim_spool
 from mailsluice.probes import answers_http, answers_ping
 from mailsluice.upstream import api_environ, feedback_environ, reachable, simulator_environ
+from spool.disk_room import disk_problem
 
 #: What goes first when everything stops: no new mail, then what works on mail, then what only looks, then the store.
 DOORS, WORKERS, VIEWS, UPSTREAM, STORE = range(5)
@@ -65,6 +66,7 @@ def embedded_store(settings: Settings, command: tuple[str, ...], environ: Mappin
         stop_seconds=STORE_STOP_SECONDS,
         kept_descriptors=(lock,),
         log_file=log_file(settings),
+        suspect=lambda: disk_problem(settings),
     )
 
 

@@ -91,8 +91,10 @@ def gateway(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 
         run_gateways(settings)
         return
+    from smtp_gateway.certificates import certificates_of
     from smtp_gateway.process import run
 
+    certificates_of(settings.smtp)  # refuses what cannot be used as it does wrong settings
     raise typer.Exit(run(settings))
 
 

@@ -20,7 +20,7 @@ from sending_events.configuration_sets.store import ConfigurationSets
 from sending_events.destinations.outbound_http import AllowedTargets, OutboundHttp
 from smtp_gateway.users import UserFile
 from spool.environment import check_environment
-from spool.safety import NO_ANSWER, SafetyWatch
+from spool.safety import SafetyWatch, no_answer
 from worker.rules.keeper import check_file as check_rules
 
 _START = "start it: `mailsluice up`, or its part alone"
@@ -50,8 +50,10 @@ async def _store(settings: Settings) -> Finding:
         return fail("store", error.reason, "see docs/operations.md")
     finally:
         await redis.aclose()
-    if NO_ANSWER in report.problems:
-        return fail("store", f"{where} does not answer", _START)
+    if no_answer(settings) in report.problems:
+        # Beside it stands what this machine knows without the server: that its disk is full.
+        told = " ".join((_START, *(one for one in report.problems if one != no_answer(settings))))
+        return fail("store", f"{where} does not answer", told)
     told = " ".join(report.problems)
     if not report.is_safe:
         return fail("store", f"{where} does not keep what it answers for", told)

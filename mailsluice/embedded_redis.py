@@ -113,7 +113,9 @@ def prepare(settings: Settings) -> tuple[str, ...]:
         if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
             log.replace(log.with_suffix(".old.log"))
     except OSError as error:
-        raise Refused(f"The embedded Redis cannot be set up: {error.filename}: {error.strerror}.") from error
+        # A full disk is an error of writing, which names no file.
+        place = error.filename or log.parent
+        raise Refused(f"The embedded Redis cannot be set up: {place}: {error.strerror}.") from error
     return (str(binary), str(file))
 
 

@@ -9,7 +9,9 @@ from redis import asyncio as aioredis
 
 from config.redis_clients import redis_client
 from config.settings import Settings
+from mailsluice.embedded_redis import log_file
 from spool.assembly import open_spool
+from spool.disk_room import disk_problem
 from spool.environment import check_environment
 from spool.scripts import StoreUnavailable
 from spool.store import Spool
@@ -50,7 +52,9 @@ async def _look(settings: Settings, looker: Looker) -> int:
 def _unreachable(settings: Settings) -> str:
     if not settings.redis.url:
         folder = settings.data.dir.absolute()
-        return f"the spool does not answer: is `mailsluice up` running with the data dir {folder}?"
+        why = f"`mailsluice up` does not run with the data dir {folder}, or {log_file(settings)} says why"
+        full = disk_problem(settings)
+        return f"the spool does not answer: {why}" + (f". {full.removesuffix('.')}" if full else "")
     url = urlsplit(settings.redis.url)  # its user and password stay out of the line
     place = url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}"
     return f"the spool's server at {place} does not answer: start it, or correct redis.url"

@@ -1,11 +1,12 @@
 """What is checked before anything is started, so that a mistake is one clear line and not a restart loop.
 
 The data dir exists, belongs to one supervisor only and is for this user only; every port can be opened; the file of
-rules and the configuration sets are right; a server that is not ours can keep mail; the spool is not another
-installation's. Each check returns sentences that say what to do; the caller shows them all at once.
+rules, the configuration sets and the certificate are right; a server that is not ours can keep mail; the spool is not
+another installation's. Each check returns sentences that say what to do; the caller shows them all at once.
 """
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -21,6 +22,7 @@ from config.redis_clients import redis_client
 from config.settings import Settings
 from config.settings_source import variable_of
 from sending_events.configuration_sets import set_file
+from smtp_gateway.certificates import certificates_of
 from spool.environment import claim_if_it_answers
 from spool.safety import SafetyReport, SafetyWatch
 from worker.relay.credentials import AwsSession, CredentialSource, NoCredentials
@@ -67,8 +69,9 @@ def lock_data_dir(folder: Path, holder: str) -> int:
                 "stop it, or choose another data dir with --data-dir."
             )
         time.sleep(0.05)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{holder}, process {os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{holder}, process {os.getpid()}\n".encode(), 0)
     return descriptor
 
 
@@ -173,6 +176,15 @@ def set_problems(settings: Settings) -> list[str]:
     """Everything that is wrong with the configuration sets of the settings file."""
     try:
         set_file.check_file(settings)
+    except Refused as refused:
+        return refused.reason.splitlines()
+    return []
+
+
+def certificate_problems(settings: Settings) -> list[str]:
+    """What is wrong with the files of the gateway's certificate and its key."""
+    try:
+        certificates_of(settings.smtp)
     except Refused as refused:
         return refused.reason.splitlines()
     return []

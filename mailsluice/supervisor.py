@@ -7,7 +7,7 @@ Theory of operation
 2. A child whose *first* start fails (it ends, or is not ready in time) is a mistake of the set-up, which no restart
    repairs: everything is stopped and `run` raises ChildFailed, which says which, why and its last lines. The same
    when what a child's `check` looks at is wrong: `run` raises what the check raised. A later failure is a crash:
-   logged and repaired, whatever it is.
+   logged with what explains it (the end of the child's own log file, a full disk) and repaired, whatever it is.
 3. SIGTERM or SIGINT stops the children wave by wave: doors, workers, …, the store. The keepers of later waves
    keep working meanwhile, so that a store that crashes while the workers drain comes back. SIGTERM first, SIGKILL
    when the child's time is over. A second signal kills everything at once.
@@ -21,6 +21,7 @@ It does not restart a child that runs but does nothing: the worker watches itsel
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,9 @@ from mailsluice.child_process import TAIL_LINES, ChildProcess
 from mailsluice.output import PassOn
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: So much of a child's log file is looked at, and so many lines are told of each end after the first start.
+TAIL_BYTES = 8192
+EXIT_LINES = 4
 PROBE_EVERY_SECONDS = 0.05
 PROBE_ANSWER_SECONDS = 2.0
 
@@ -207,7 +211,7 @@ class Supervisor:
         await asyncio.wait((process.exited,))
         reason = reason or how_it_ended(process.exited.result())
         with _unheard:
-            self._log.warning("up.child_exited", child=name, pid=process.pid, reason=reason)
+            self._log.warning("up.child_exited", child=name, pid=process.pid, reason=reason, **_explained(kept.child))
         self._change(kept, "waiting")
         return (self._clock() - ready_at if kept.was_ready.is_set() else 0.0), reason
 
@@ -247,15 +251,35 @@ def _state(kept: _Kept) -> ChildState:
 
 
 def _failure(kept: _Kept, reason: str) -> str:
-    lines = [*(kept.process.last_lines if kept.process else ()), *_end_of(kept.child.log_file)]
+    child = kept.child
+    lines = [*(kept.process.last_lines if kept.process else ()), *_end_of(child.log_file)]
     told = "".join(f"\n  | {line}" for line in lines)
-    return f"{kept.child.name} did not start: {reason}." + (f" Its last lines:{told}" if told else "")
+    suspect = f" {found}" if child.suspect is not None and (found := child.suspect()) else ""
+    return f"{child.name} did not start: {reason}.{suspect}" + (f" Its last lines:{told}" if told else "")
+
+
+def _explained(child: Child) -> dict[str, object]:
+    """What its stderr does not say: what this machine suspects, where its own log is, and that log's last lines.
+
+    On a full disk the log's end may be missing: the suspicion is not.
+    """
+    found: dict[str, object] = {}
+    if child.suspect is not None and (suspect := child.suspect()):
+        found["problem"] = suspect
+    if child.log_file is not None:
+        found |= {"log_file": str(child.log_file), "last_lines": _end_of(child.log_file)[-EXIT_LINES:]}
+    return found
 
 
 def _end_of(log_file: Path | None) -> list[str]:
-    if log_file is None or not log_file.exists():
+    if log_file is None:
         return []
-    return log_file.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
+    try:
+        with log_file.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
+            return file.read().decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+    except OSError:
+        return []
 
 
 async def _why_not_ready(child: Child, process: ChildProcess) -> str:

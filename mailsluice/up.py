@@ -21,6 +21,7 @@ from mailsluice.output import PassOn, as_json, is_console, with_names, write_to_
 from mailsluice.preflight import (
     Door,
     broker_problems,
+    certificate_problems,
     claim_spool,
     complain,
     credentials_problem,
@@ -40,7 +41,8 @@ def run_up(settings: Settings, options: UpOptions) -> None:
     """Returns after a signal, when everything is stopped. Raises Refused (a check) or ChildFailed (a first start)."""
     started_at = time.monotonic()
     set_up_logging(settings.log, "up")
-    lock = _lock_and_check(settings, doors_of(settings, options), [*rule_problems(settings), *set_problems(settings)])
+    others = [*certificate_problems(settings), *rule_problems(settings), *set_problems(settings)]
+    lock = _lock_and_check(settings, doors_of(settings, options), others)
     if not options.has_simulator:
         asyncio.run(_warn_without_credentials(settings))
     environ = _environ_of(settings)
@@ -62,7 +64,7 @@ def run_up(settings: Settings, options: UpOptions) -> None:
 def run_gateways(settings: Settings) -> None:
     """Several gateway processes on one port, as `up` would run them."""
     set_up_logging(settings.log, "gateway")
-    complain(port_problems(smtp_doors(settings)))
+    complain([*port_problems(smtp_doors(settings)), *certificate_problems(settings)])
     asyncio.run(claim_spool(settings))
     asyncio.run(_supervise(settings, gateways(settings, _environ_of(settings)), tell_ready, None))
 

@@ -22,7 +22,7 @@ from config.logs import get_log, set_up_logging
 from config.readiness import tell_ready
 from config.redis_clients import redis_client
 from config.settings import Settings, SmtpSettings
-from smtp_gateway.certificates import Certificates
+from smtp_gateway.certificates import Certificates, certificates_of
 from smtp_gateway.credentials import Credentials
 from smtp_gateway.door import Door
 from smtp_gateway.session import SmtpSession
@@ -133,13 +133,6 @@ async def _parts(settings: Settings) -> AsyncIterator[_Parts]:
         credentials.close()
         await redis.aclose()
         await broker.aclose()
-
-
-def certificates_of(settings: SmtpSettings) -> Certificates | None:
-    """The certificate that the settings name. Raises WrongCertificate."""
-    if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        return None
-    return Certificates(settings.tls_certificate_file, settings.tls_key_file)
 
 
 async def _listen(settings: SmtpSettings, parts: _Parts) -> list[asyncio.Server]:

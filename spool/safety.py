@@ -6,7 +6,8 @@ Theory of operation
    "not safe": the doors answer 4xx until it is gone. A server that does not answer is not safe either.
 3. "Full" is a second, independent word: memory or disk above the high-water mark. New mail gets 452; claims and
    outcomes go on, because the mark lies well below the server's own limit. Full ends a little below the mark, so
-   that a server at the mark does not change its mind with every message.
+   that a server at the mark does not change its mind with every message. The disk has its word about a server that
+   does not answer too: a full one is why an embedded server ends. Of its memory what was known stays.
 4. A server that forbids CONFIG (managed ones do) cannot prove its fsync policy. It is not safe until the operator
    has chosen a weaker `redis.durability` by name.
 
@@ -14,27 +15,30 @@ It does not probe by writing, and it does not watch the content store's own heal
 """
 
 import asyncio
-import shutil
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from redis import asyncio as aioredis
 from redis import exceptions
 
 from config.logs import get_log
-from config.settings import MIB, RedisSettings, Settings
+from config.settings import RedisSettings, Settings
+from spool.disk_room import disk_sentence, least_free_disk_bytes, watched_folders
 
 OLDEST_VERSION = (6, 2)
-# Full ends this many points below the mark, and when this much more than the least disk space is free.
+# Full ends this many points below the mark.
 HYSTERESIS_POINTS = 5
-HYSTERESIS_DISK = 1.05
 
 #: How strong an append-only policy is; a larger number keeps more.
 STRENGTH = {"none": 0, "everysec": 1, "always": 2}
 
 NO_ANSWER = "The spool's server does not answer: start it, or correct redis.url."
+#: The folder is not named: /healthz has no login.
+NO_ANSWER_EMBEDDED = (
+    "The spool's server does not answer: `mailsluice up` is not running, or redis/server.log in the data dir says why."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +153,18 @@ def _memory_percent(info: Mapping[str, Any]) -> float | None:
     return 100 * int(info.get("used_memory", 0)) / limit if limit else None
 
 
-def _full_problems(percent: float | None, facts: Facts, policy: RedisSettings, *, was_full: bool) -> list[str]:
+def _full_problems(
+    percent: float | None, free_disk_bytes: int | None, policy: RedisSettings, *, was_full: bool
+) -> list[str]:
     mark = policy.memory_high_water_percent - (HYSTERESIS_POINTS if was_full else 0)
-    least = policy.min_free_disk_bytes * (HYSTERESIS_DISK if was_full else 1)
     problems = []
     if percent is not None and percent >= mark:
         problems.append(
             f"The server uses {percent:.0f} % of its memory (mark: {policy.memory_high_water_percent} %): give it "
             "more maxmemory, or wait until waiting mail is sent."
         )
-    if facts.free_disk_bytes is not None and facts.free_disk_bytes < least:
-        problems.append(
-            f"Only {facts.free_disk_bytes // MIB} MiB of disk are free (least: "
-            f"{policy.min_free_disk_bytes // MIB} MiB): make room in the data dir."
-        )
+    if told := disk_sentence(free_disk_bytes, policy, was_full=was_full):
+        problems.append(told)
     return problems
 
 
@@ -171,7 +173,7 @@ def judged(facts: Facts, policy: RedisSettings, *, was_full: bool) -> SafetyRepo
     faults = [fault for check in CHECKS if (fault := check(facts, policy))]
     durability, is_too_weak = _durability_problem(durability_of(facts), policy.durability)
     percent = _memory_percent(facts.info)
-    full = _full_problems(percent, facts, policy, was_full=was_full)
+    full = _full_problems(percent, facts.free_disk_bytes, policy, was_full=was_full)
     return SafetyReport(
         is_safe=not faults and not is_too_weak,
         is_full=bool(full),
@@ -181,28 +183,9 @@ def judged(facts: Facts, policy: RedisSettings, *, was_full: bool) -> SafetyRepo
     )
 
 
-def watched_folders(settings: Settings) -> tuple[Path, ...]:
-    """Folders whose disk must have room: the embedded server's and the content store's."""
-    store = settings.spool.content_store
-    folders = [] if settings.redis.url else [settings.data.dir]
-    if not store.startswith("s3://"):
-        folders.append(Path(store) if store else settings.data.dir)
-    return tuple(dict.fromkeys(folders))
-
-
-def least_free_disk_bytes(folders: tuple[Path, ...]) -> int | None:
-    """Free bytes for an ordinary user on the fullest of these disks; a folder not made yet counts as its parent.
-
-    None when there is no folder, or one that this user may not look at (a put there is refused by itself).
-    """
-    try:
-        return min((shutil.disk_usage(_existing(folder)).free for folder in folders), default=None)
-    except OSError:
-        return None
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+def no_answer(settings: Settings) -> str:
+    """The sentence about a server that does not answer, with what to do."""
+    return NO_ANSWER if settings.redis.url else NO_ANSWER_EMBEDDED
 
 
 class SafetyWatch:
@@ -214,6 +197,8 @@ class SafetyWatch:
         self.report = UNCHECKED
         self._redis = redis
         self._policy = settings.redis
+        self._no_answer = no_answer(settings)
+        self._memory_percent: float | None = None
         self._folders = watched_folders(settings)
         self._every_seconds = every_seconds
         self._answer_seconds = answer_seconds
@@ -224,10 +209,22 @@ class SafetyWatch:
             async with asyncio.timeout(self._answer_seconds):
                 facts = await self._facts()
         except (exceptions.RedisError, OSError) as error:
-            self.report = SafetyReport(is_safe=False, is_full=self.report.is_full, problems=(_silence(error),))
+            self.report = self._silent(_silence(error) or self._no_answer, await self._free_disk_bytes())
         else:
             self.report = judged(facts, self._policy, was_full=self.report.is_full)
+            self._memory_percent = self.report.memory_percent
         return self.report
+
+    def _silent(self, why: str, free_disk_bytes: int | None) -> SafetyReport:
+        full = _full_problems(self._memory_percent, free_disk_bytes, self._policy, was_full=self.report.is_full)
+        return SafetyReport(is_safe=False, is_full=bool(full), problems=(why, *full), free_disk_bytes=free_disk_bytes)
+
+    async def _free_disk_bytes(self) -> int | None:
+        """None also when a network disk does not tell it in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._answer_seconds):
+                return await asyncio.to_thread(least_free_disk_bytes, self._folders)
+        return None
 
     async def run(self) -> None:
         """Checks until it is cancelled and logs every change of the two words."""
@@ -267,10 +264,11 @@ def _text(value: str | bytes) -> str:
 
 
 def _silence(error: Exception) -> str:
+    """Why a server refuses to answer; "" = it does not answer at all."""
     # A refused log-in comes wrapped in an ordinary connection error.
     if any(isinstance(one, _REFUSALS) for one in (error, error.__cause__)):
         return "The spool's server refuses our user: put a user who may write, run scripts and read INFO in redis.url."
-    return NO_ANSWER
+    return ""
 
 
 _REFUSALS = (exceptions.AuthenticationError, exceptions.NoPermissionError)

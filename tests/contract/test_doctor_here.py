@@ -59,9 +59,14 @@ async def test_a_store_that_is_safe_and_files_that_are_not_there_are_well(tmp_pa
 
 
 async def test_a_store_that_does_not_answer_is_told_with_what_starts_it(tmp_path: Path) -> None:
-    found = named(await look(tmp_path), "store")
+    found = named(await look(tmp_path, redis={"min_free_disk_bytes": 0}), "store")
     assert (found.level, found.text) == ("fail", "the embedded server does not answer")
     assert "mailsluice up" in found.remedy
+    assert "make room" not in found.remedy
+    full = named(await look(tmp_path, redis={"min_free_disk_bytes": 10**19}), "store")
+    assert full.text == found.text
+    assert "mailsluice up" in full.remedy
+    assert full.remedy.endswith("make room in the data dir.")
 
 
 async def test_every_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

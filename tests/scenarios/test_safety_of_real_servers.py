@@ -131,6 +131,17 @@ async def test_a_dead_or_frozen_server_is_a_report_and_not_an_exception(server, 
     await until_true(lambda: _is_safe(watch))
 
 
+async def test_what_was_known_of_a_dead_servers_memory_stays(server, redis, tmp_path):
+    await redis.config_set("maxmemory", "1mb")
+    watch = watch_of(redis, tmp_path)
+    known = await watch.check()
+    assert known.is_full
+    server.kill()
+    silent = await watch.check()
+    assert silent.is_full
+    assert silent.problems == (NO_ANSWER, *known.problems)
+
+
 async def _is_safe(watch: SafetyWatch) -> bool:
     return (await watch.check()).is_safe
 

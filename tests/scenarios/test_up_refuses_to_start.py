@@ -73,9 +73,18 @@ def test_a_second_one_on_the_same_folder_is_told_who_has_it() -> None:
         assert up.fetch("api", "/healthz")[0] == 200
 
 
-def test_a_child_that_dies_at_its_start_stops_everything_and_is_named(tmp_path: Path) -> None:
-    certificate = tmp_path / "certificate.pem"
-    certificate.write_text("no certificate")
-    tls = {"smtp_tls_certificate_file": certificate, "smtp_tls_key_file": certificate}
-    with refused(exit_code=1, **tls) as said:
-        assert "gateway did not start: exit code" in said
+def test_a_certificate_that_cannot_be_used_is_told_before_anything_starts(tmp_path: Path) -> None:
+    tls = {"smtp_tls_certificate_file": tmp_path / "none.pem", "smtp_tls_key_file": tmp_path / "none.key"}
+    with refused(**tls) as said:
+        assert [line.partition(":")[0] for line in said.splitlines()] == [
+            f"[smtp] tls_certificate_file {tmp_path}/none.pem",
+            f"[smtp] tls_key_file {tmp_path}/none.key",
+        ]
+
+
+def test_a_child_that_dies_at_its_start_stops_everything_and_is_named_with_its_last_lines(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "appendonlydir").write_text("no folder")
+    with refused(exit_code=1, data_dir=tmp_path) as said:
+        assert "redis did not start: exit code 1. Its last lines:\n  | " in said
+        assert "appendonlydir" in said

@@ -65,11 +65,11 @@ def test_a_quiet_night_is_healthy():
 
 
 def test_a_silent_server_is_unsafe_now_whatever_the_last_check_said():
-    health = silent_health(SAFE)
+    health = silent_health(SAFE, NO_ANSWER)
     assert not health.is_ok
     assert health.problems == (NO_ANSWER,)
     assert health.figures["spool"]["is_safe"] is False
-    assert silent_health(UNSAFE).problems == UNSAFE.problems
+    assert silent_health(UNSAFE, NO_ANSWER).problems == UNSAFE.problems
 
 
 def test_a_route_in_trouble_is_told_in_words_with_the_next_probe():

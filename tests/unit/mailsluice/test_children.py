@@ -1,5 +1,6 @@
 import asyncio
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from config.settings import Settings
 from mailsluice.child import Child
 from mailsluice.children import UpOptions, children_of, embedded_store, gateways
+from mailsluice.embedded_redis import log_file
 from mailsluice.up import addresses_of, doors_of
 from mailsluice.upstream import address, simulator_environ
 
@@ -139,3 +141,13 @@ def test_every_port_is_checked() -> None:
 )
 def test_an_address_to_listen_on_becomes_one_to_connect_to(host: str, shown: str) -> None:
     assert address(host, 25) == shown
+
+
+def test_the_store_explains_itself_by_its_log_and_by_the_disk(tmp_path: Path) -> None:
+    full = table(data={"dir": tmp_path}, redis={"min_free_disk_bytes": 10**19})["redis"]
+    assert full.log_file == log_file(Settings.model_validate({"data": {"dir": tmp_path}}))
+    assert full.suspect is not None
+    assert full.suspect().endswith("make room in the data dir.")
+    roomy = table(data={"dir": tmp_path}, redis={"min_free_disk_bytes": 0})["redis"]
+    assert roomy.suspect is not None
+    assert roomy.suspect() == ""

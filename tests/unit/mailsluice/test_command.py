@@ -10,6 +10,7 @@ from config.settings import Settings
 from config.settings_source import sections, variable_of
 from mailsluice.settings_list import settings_text
 from mailsluice.welcome import welcome
+from tests.servers import free_port
 
 COMMANDS = (
     "up",
@@ -67,6 +68,32 @@ def test_wrong_settings_are_a_message_and_exit_code_2(command: str, tmp_path: Pa
     assert "wrong.toml: [smtp] port" in said.stderr
     assert "did you mean port" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_gateway_without_its_certificate_does_not_start(processes: int, tmp_path: Path) -> None:
+    (tmp_path / "mailsluice.toml").write_text(
+        f"[smtp]\nport = {free_port()}\nprocesses = {processes}\n"
+        'tls_certificate_file = "/nope.pem"\ntls_key_file = "/nope.key"\n'
+    )
+    said = mailsluice("gateway", cwd=tmp_path)
+    assert said.returncode == 2
+    assert said.stderr.splitlines() == [
+        "[smtp] tls_certificate_file /nope.pem: No such file or directory; correct SLUICE_SMTP_TLS_CERTIFICATE_FILE",
+        "[smtp] tls_key_file /nope.key: No such file or directory; correct SLUICE_SMTP_TLS_KEY_FILE",
+    ]
+
+
+@pytest.mark.parametrize(("least", "is_full"), [(10**18, True), (0, False)])
+def test_without_the_embedded_server_queue_names_its_log_and_a_full_disk(
+    *, least: int, is_full: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "mailsluice.toml").write_text(f"[redis]\nmin_free_disk_bytes = {least}\n")
+    said = mailsluice("queue", cwd=tmp_path)
+    assert said.returncode == 2
+    assert f"`mailsluice up` does not run with the data dir {tmp_path}/var" in said.stderr
+    assert f"or {tmp_path}/var/redis/server.log says why" in said.stderr
+    assert ("MiB of disk are free" in said.stderr) is is_full
 
 
 def test_without_a_source_of_events_feedback_says_what_is_missing(tmp_path: Path) -> None:

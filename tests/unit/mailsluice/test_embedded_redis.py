@@ -7,6 +7,7 @@ import pytest
 from config.errors import Refused
 from config.settings import Settings
 from mailsluice import embedded_redis
+from spool.safety import NO_ANSWER_EMBEDDED
 
 
 def settings_in(folder: Path) -> Settings:
@@ -38,6 +39,19 @@ def test_a_strange_folder_name_is_quoted(tmp_path: Path) -> None:
     folder = tmp_path / 'a "b" \\c'
     set_to = directives(embedded_redis.configuration(settings_in(folder), folder))
     assert set_to["dir"] == f'"{tmp_path}/a \\"b\\" \\\\c"'
+
+
+def test_the_sentence_about_a_server_that_is_silent_names_its_log(tmp_path: Path) -> None:
+    assert f" {embedded_redis.log_file(settings_in(tmp_path)).relative_to(tmp_path)} in the data dir" in (
+        NO_ANSWER_EMBEDDED
+    )
+
+
+def test_a_disk_that_is_full_at_the_start_is_told(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "server.conf").symlink_to("/dev/full")
+    with pytest.raises(Refused, match=r"^The embedded Redis cannot be set up: /.*redis: No space left on device\.$"):
+        embedded_redis.prepare(settings_in(tmp_path))
 
 
 def test_a_stale_socket_and_a_long_log_are_put_away(tmp_path: Path) -> None:

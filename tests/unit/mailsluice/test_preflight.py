@@ -6,11 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from config.errors import Refused
-from mailsluice.preflight import Door, complain, credentials_problem, lock_data_dir, port_problems, without_secrets
+from config.settings import Settings
+from mailsluice.preflight import (
+    Door,
+    certificate_problems,
+    complain,
+    credentials_problem,
+    lock_data_dir,
+    port_problems,
+    without_secrets,
+)
+from tests.dialogues.stand import write_certificate
 
 
 def test_a_new_data_dir_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -53,6 +66,52 @@ def test_a_holder_that_is_gone_is_waited_for(tmp_path: Path) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is really ours
     os.close(descriptor)
     child.communicate()
+
+
+def test_a_full_disk_takes_the_holders_name_and_not_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("/dev/full")
+    os.close(lock_data_dir(tmp_path, "a test"))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "said"),
+    [
+        ("nope.pem", "key.pem", ["[smtp] tls_certificate_file {0}/nope.pem: No such file or directory; correct"]),
+        ("cert.pem", "nope.pem", ["[smtp] tls_key_file {0}/nope.pem: No such file or directory; correct"]),
+        ("nope.pem", "nope.pem", ["tls_certificate_file {0}/nope.pem: No such", "tls_key_file {0}/nope.pem: No such"]),
+        ("cert.pem", "folder", ["[smtp] tls_key_file {0}/folder: Is a directory; correct SLUICE_SMTP_TLS_KEY_FILE"]),
+        ("junk.pem", "key.pem", ["[smtp] tls_certificate_file {0}/junk.pem holds no certificate"]),
+        ("key.pem", "cert.pem", ["[smtp] tls_certificate_file {0}/key.pem holds no certificate"]),
+        ("cert.pem", "junk.pem", ["[smtp] tls_key_file {0}/junk.pem holds no private key"]),
+        ("cert.pem", "sealed.pem", ["[smtp] tls_key_file {0}/sealed.pem holds no private key that can be read"]),
+        ("cert.pem", "other.pem", ["tls_key_file {0}/other.pem is not the key of the certificate in {0}/cert.pem"]),
+        ("cert.pem", "rsa.pem", ["tls_key_file {0}/rsa.pem is not the key of the certificate in {0}/cert.pem"]),
+        ("cert.pem", "key.pem", []),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_a_sentence_that_names_the_file(
+    certificate: str, key: str, said: list[str], tmp_path: Path
+) -> None:
+    write_certificate(tmp_path)[1].rename(tmp_path / "other.pem")
+    write_certificate(tmp_path)
+    (tmp_path / "junk.pem").write_text("nothing")
+    (tmp_path / "folder").mkdir()
+    own = serialization.load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    (tmp_path / "sealed.pem").write_bytes(pem_of(own, serialization.BestAvailableEncryption(b"x")))
+    (tmp_path / "rsa.pem").write_bytes(pem_of(rsa.generate_private_key(65537, 2048), serialization.NoEncryption()))
+    files = {"tls_certificate_file": tmp_path / certificate, "tls_key_file": tmp_path / key}
+    problems = certificate_problems(Settings.model_validate({"smtp": files}))
+    assert len(problems) == len(said)
+    for problem, words in zip(problems, said, strict=True):
+        assert words.format(tmp_path) in problem
+
+
+def pem_of(key: Any, sealing: serialization.KeySerializationEncryption) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing)
+
+
+def test_without_a_certificate_there_is_nothing_to_say() -> None:
+    assert certificate_problems(Settings()) == []
 
 
 def test_a_free_port_is_no_problem_and_stays_free() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from config.errors import Refused
 from mailsluice.child import Child, ChildState
@@ -173,6 +174,37 @@ async def test_the_log_file_of_a_child_explains_its_failure_too(stage: Stage, tm
     stage.start(stage.child("store", "raise SystemExit(1)", log_file=log))
     with pytest.raises(ChildFailed, match="disk full"):
         await stage.ended()
+
+
+async def test_what_this_machine_suspects_explains_a_first_start_too(stage: Stage) -> None:
+    stage.start(stage.child("store", "raise SystemExit(1)", suspect=lambda: "The disk is full."))
+    with pytest.raises(ChildFailed, match=r"^store did not start: exit code 1\. The disk is full\.$"):
+        await stage.ended()
+
+
+async def test_an_end_is_logged_with_the_log_of_the_child_and_what_is_suspected(stage: Stage, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("".join(f"line {number}\n" for number in range(5000)) + "Short write. Exiting\n")
+    suspicions = ["The disk is full.", ""]
+    store = stage.child("store", READY + SLEEP, log_file=log, suspect=lambda: suspicions.pop(0))
+    plain = stage.child("plain", READY + SLEEP)
+    with capture_logs() as lines:
+        await stage.start(store, plain).ready()
+        os.kill(stage.pid("plain"), signal.SIGKILL)
+        for restarts in (1, 2):
+            os.kill(stage.pid("store"), signal.SIGKILL)
+            await until(lambda n=restarts: stage.states["store"] == ChildState("ready", stage.states["store"].pid, n))
+            log.unlink(missing_ok=True)
+        await until(lambda: stage.states["plain"].restarts == 1 and stage.states["plain"].state == "ready")
+        told = [line for line in lines if line["event"] == "up.child_exited"]
+        await stage.stopped()
+    first, second = (line for line in told if line["child"] == "store")
+    assert (first["problem"], first["log_file"]) == ("The disk is full.", str(log))
+    assert first["last_lines"] == ["line 4997", "line 4998", "line 4999", "Short write. Exiting"]
+    assert "problem" not in second
+    assert second["last_lines"] == []
+    [other] = (line for line in told if line["child"] == "plain")
+    assert not {"problem", "log_file", "last_lines"} & set(other)
 
 
 async def test_a_check_that_fails_ends_everything_with_its_own_words(stage: Stage) -> None:

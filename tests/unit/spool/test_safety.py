@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from config.redis_clients import redis_client
 from config.settings import Settings
-from spool.safety import Facts, SafetyReport, durability_of, judged, least_free_disk_bytes, watched_folders
+from spool.disk_room import disk_problem, least_free_disk_bytes, watched_folders
+from spool.safety import NO_ANSWER, NO_ANSWER_EMBEDDED, Facts, SafetyReport, SafetyWatch, durability_of, judged
 
 GOOD_INFO = {
     "redis_version": "7.2.4",
@@ -167,3 +169,35 @@ def test_a_folder_that_is_not_there_yet_counts_as_its_parent(tmp_path: Path):
         least_free_disk_bytes((tmp_path,)), rel=0.1
     )
     assert least_free_disk_bytes(()) is None
+
+
+#: More than any disk has: so it is full whenever a test wants it.
+MORE_THAN_THERE_IS = 10**19
+
+
+async def asked_in_vain(settings: Settings) -> SafetyReport:
+    async with redis_client(f"unix://{settings.data.dir}/none.sock", connections=1) as redis:
+        return await SafetyWatch(redis, settings).check()
+
+
+async def test_a_full_disk_is_told_of_a_server_that_does_not_answer_too(tmp_path: Path):
+    full = Settings(data={"dir": tmp_path}, redis={"min_free_disk_bytes": MORE_THAN_THERE_IS})
+    found = await asked_in_vain(full)
+    assert (found.is_safe, found.is_full) == (False, True)
+    assert found.problems == (NO_ANSWER_EMBEDDED, disk_problem(full))
+    assert "make room in the data dir" in found.problems[1]
+    assert found.free_disk_bytes is not None
+
+
+async def test_a_server_that_does_not_answer_is_not_full_while_the_disk_has_room(tmp_path: Path):
+    roomy = Settings(data={"dir": tmp_path}, redis={"min_free_disk_bytes": 0})
+    found = await asked_in_vain(roomy)
+    assert (found.is_safe, found.is_full, found.problems) == (False, False, (NO_ANSWER_EMBEDDED,))
+    assert disk_problem(roomy) == ""
+
+
+async def test_only_a_server_of_our_own_is_started_by_us(tmp_path: Path):
+    found = await asked_in_vain(
+        Settings(data={"dir": tmp_path}, redis={"url": "redis://elsewhere", "min_free_disk_bytes": 0})
+    )
+    assert found.problems == (NO_ANSWER,)
