@@ -151,7 +151,7 @@ def test_without_a_server_there_is_one_line_and_exit_code_2(command, tmp_path, c
     assert "secret" not in said.err
     assert command(Settings(data={"dir": tmp_path})) == 2
     said = capsys.readouterr()
-    assert "is `mailsluice up` running" in said.err
+    assert "`mailsluice up` does not run with the data dir" in said.err
     assert str(tmp_path) in said.err
 
 
