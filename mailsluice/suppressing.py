@@ -25,6 +25,8 @@ EXIT_NOT_THERE = 1
 _PAGE = 1000
 _SHOWN_MISTAKES = 20
 _STANDARD = "-"
+# Less is none: the list counts milliseconds, and 0 means for ever.
+_LEAST_KEPT_SECONDS = 0.001
 _COMES_BACK = (
     "{address} came from the account's own list and comes back with the next look at it: remove it there, or set"
     " [suppression] sync = both"
@@ -187,7 +189,7 @@ def _read_row(cells: list[str], reason: Reason, keep_seconds: float) -> NewEntry
         keep_seconds = _epoch_seconds(until) - time.time() if until else keep_seconds
     except ValueError:
         return "an instant must be as 2026-01-31T12:00:00Z"
-    if keep_seconds < 0:
+    if until and keep_seconds < _LEAST_KEPT_SECONDS:
         return None
     return NewEntry(address, known, known_source, max(0, at_ms), keep_seconds=keep_seconds)
 

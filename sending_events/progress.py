@@ -24,8 +24,9 @@ from config.queues import KEY_PREFIX
 from spool import keys
 from spool.scripts import Argument, Script, answer_of
 
-#: Of a destination of a set: enabled in the file, made by the API, or disabled in the file; see lua/start.lua.
-Standpoint = Literal["file", "api", "gone"]
+#: Of a destination of a set: enabled in the file, made by the API, just found disabled in the file, or still; see
+#: lua/start.lua.
+Standpoint = Literal["file", "api", "gone", "off"]
 #: Counters of dead letters: the destination said never, or did not take them in time.
 DeadCounter = Literal["events_refused", "events_too_old"]
 REFUSED: DeadCounter = "events_refused"

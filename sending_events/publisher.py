@@ -146,6 +146,7 @@ class Publisher:
     async def trim(self) -> int:
         """Removes what nobody needs any more, and the oldest beyond the limits; how many were removed."""
         await self._registry.refresh(self._progress, is_urgent=True)
+        await self._progress.start(self._registry.off)
         removed = 0
         kept = Kept() if self._spool.is_full else self._kept
         most = Most(self._max_backlog, await self._progress.most_bytes(self._max_backlog_bytes))

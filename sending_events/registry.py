@@ -103,6 +103,7 @@ class Registry:
         self._of_sets: dict[str, Subscription] = {}
         self._version: str | None = None
         self._looked_at = -math.inf
+        self._off: list[tuple[Standpoint, str]] = []
         self._trouble = ""
 
     @property
@@ -126,6 +127,11 @@ class Registry:
     def standpoints(self, names: Sequence[str]) -> list[tuple[Standpoint, str]]:
         """Destinations of sets, for Progress.start."""
         return [_standpoint(name, self._of_sets[name]) for name in names if name in self._of_sets]
+
+    @property
+    def off(self) -> Sequence[tuple[Standpoint, str]]:
+        """What the file disables, for Progress.start: a process with an older file may have given it a place since."""
+        return self._off
 
     def look_soon(self) -> None:
         """The sets are known to have changed: the next refresh looks."""
@@ -162,7 +168,10 @@ class Registry:
         all_sets = await sets.all()
         found = self._found(all_sets, open_target)
         # The file is read when the process starts: what it disables has no place from then on.
-        gone = _disabled_in_the_file(all_sets) if self._version is None else ()
+        gone: Sequence[tuple[Standpoint, str]] = ()
+        if self._version is None:
+            gone = _disabled_in_the_file(all_sets)
+            self._off = [("off", name) for _, name in gone]
         new = (_standpoint(name, found[name]) for name in sorted(found.keys() - self._of_sets.keys()))
         await progress.start([*gone, *new])
         self._of_sets, self._version = found, version

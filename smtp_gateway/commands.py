@@ -100,6 +100,8 @@ def _out_of_place(session: "SmtpSession") -> Reply | None:
     """Whether this client may say MAIL at all now: connections are kept for long, and users may change meanwhile."""
     if session.user:
         session.user = session.door.credentials.current(session.user)
+        if session.user is None:  # never as nobody: an allowed network would let it send as everybody
+            return Reply.LOGIN_ENDED
     if not session.session.host_name:
         return Reply.HELLO_FIRST
     if session.is_in_transaction:

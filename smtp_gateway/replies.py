@@ -76,6 +76,7 @@ class Reply(Enum):
     TOO_MANY_LOGINS = (421, "4.7.0", "Too many failed logins, closing connection")
     TOO_MANY_CONNECTIONS = (421, "4.7.0", "Too many connections, try again later")
     TOO_MANY_CONNECTIONS_FROM_YOU = (421, "4.7.0", "Too many connections from your address, try again later")
+    LOGIN_ENDED = (421, "4.7.0", "Your login has changed: connect and log in again")
     IDLE_TOO_LONG = (421, "4.4.2", "Timeout waiting for data from client")
     NOT_HTTP = (421, "4.7.0", "This is not an HTTP server")
 

@@ -82,11 +82,12 @@ def _folded(name: str, value: str) -> list[str]:
     lines: list[str] = []
     line, has_word = f"{name}:", False
     for word in value.split(" "):
-        if has_word and word and len(line) + len(word) > _LINE_CHARACTERS:
+        is_word = bool(word.strip("\t"))
+        if has_word and is_word and len(line) + len(word) > _LINE_CHARACTERS:
             lines.append(line)
             line, has_word = "", False
         line += f" {word}"
-        has_word = has_word or bool(word)
+        has_word = has_word or is_word
     return [*lines, line]
 
 

@@ -1,5 +1,5 @@
 -- Lets waiting messages go as the tokens come. Any worker may run it at any moment; what it costs depends on what it
--- releases. ARGV: limits of the routes as JSON, how many messages at most, nudge_ms.
+-- releases. ARGV: limits of the routes as JSON, how many messages at most (0 = it only looks), nudge_ms.
 -- Returns {ids that became due, ms to the next look, views of the routes as JSON, pauses as in their hash}.
 may_grow()
 local now = exact_now_ms()
@@ -163,5 +163,5 @@ for n, limits in ipairs(limits_of_routes) do
   for _, lane in ipairs(limits.lanes) do known[limits.name .. ':' .. lane[1]] = true end
 end
 keep_pauses()
-release_strays(known)
+if most > 0 then release_strays(known) end
 return { released, next_ms, cjson.encode(views), redis.call('HGETALL', PAUSES) }

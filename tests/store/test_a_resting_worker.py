@@ -57,3 +57,12 @@ async def test_its_failover_begins_no_walk_until_it_is_called_back(spool):
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+async def test_it_leaves_alone_what_waits_for_a_route_that_its_settings_do_not_have(spool):
+    message_id = await waiting_at(spool, "new", "example.com")
+    tools = resting_tools(spool)
+    await GateKeeper(tools, is_resting=lambda: True).look()
+    assert await places_of(spool.redis, message_id) == {Place.PARKED}
+    await GateKeeper(tools).look()
+    assert await places_of(spool.redis, message_id) == {Place.DUE}

@@ -13,7 +13,7 @@ from sending_events.replay import Window, dead_letters, redeem, replay
 from sending_events.standing import standings
 from spool import keys
 from spool.figures import read_figures
-from tests.publishing import Collecting, House, a_destination, add, opened_spool, stream_ids
+from tests.publishing import Collecting, House, Sets, a_destination, add, opened_spool, stream_ids
 
 NAME = "one:hook"
 HOOK = a_destination("hook", "Send")
@@ -262,3 +262,18 @@ async def test_the_first_events_of_a_destination_made_while_another_process_trim
     assert await stream_ids(spool.redis) == kept
     assert await house.publish_all() == [NAME]
     assert house.told[NAME].ids == kept
+
+
+async def test_an_older_worker_gives_what_the_file_disables_its_place_for_a_moment_only(spool):
+    old = House(spool, Sets(one=(HOOK,)))
+    await old.publish_all()
+    new = House(spool, Sets(one=(dataclasses.replace(HOOK, is_enabled=False),)))
+    await new.publish_all()
+    await old.publish_all()
+    assert await spool.redis.exists(keys.cursor_key(NAME))
+    await new.publisher.trim()
+    assert not await spool.redis.exists(keys.cursor_key(NAME))
+    await add(spool, "send", "one")
+    again = House(spool, Sets(one=(HOOK,)))  # a later file enables it
+    await again.publish_all()
+    assert again.told[NAME].ids == []

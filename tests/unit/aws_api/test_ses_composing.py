@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aws_api.ses.addresses import Mailbox
 from aws_api.ses.composing import composed
+from aws_api.ses.header_writing import text_header
 from aws_api.ses.refusals import SendRefused
 
 HEADERS = {"From", "To", "Subject", "X-A", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
@@ -164,3 +165,11 @@ def test_an_unknown_charset_is_refused_and_not_remembered(charset):
 )
 def test_charsets_of_mail_are_known(charset):
     assert b"x" in composed({}, {"Subject": {"Data": ""}, "Body": {"Text": {"Data": "x", "Charset": charset}}})
+
+
+@pytest.mark.parametrize("value", ["a=  \t", "x" * 70 + " \t" * 40, "\t" * 90 + " b", "x" * 75 + " \t \t y"])
+def test_no_folded_line_is_blank(value):
+    lines = text_header("X-Header-With-A-Name-That-Is-So-Long-That-Nothing-Fits-Beside-It-On-The-Line", value).split(
+        "\r\n"
+    )
+    assert all(line.strip() for line in lines)

@@ -419,10 +419,11 @@ async def test_a_handshake_with_garbage_gives_its_place_back(tmp_path: Path):
 LOGIN = b"AUTH PLAIN AGFwcABzZWNyZXQ=\r\n"
 
 
-async def test_an_open_connection_loses_its_user_with_the_next_mail(tmp_path):
+@pytest.mark.parametrize("networks", [[], ["127.0.0.0/8"]], ids=["strangers", "allowed network"])
+async def test_an_open_connection_loses_its_user_with_the_next_mail(tmp_path, networks):
     patterns = ("shop.example",)
     users = [("app", "secret", patterns)]
-    async with standing(tmp_path, users=users, auth_without_tls=True, allowed_networks=[]) as stand:
+    async with standing(tmp_path, users=users, auth_without_tls=True, allowed_networks=networks) as stand:
         file = UserFile(tmp_path / "users.json")
         client = await Client.connected(stand)
         assert (await client.say(LOGIN)).startswith("235")
@@ -431,12 +432,15 @@ async def test_an_open_connection_loses_its_user_with_the_next_mail(tmp_path):
         file.path.write_bytes(file.path.read_bytes().replace(b"shop.example", b"news.example"))
         assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("553")
         file.add("app", "another", patterns)
-        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("530")
+        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("421")
+        assert await client.reader.read() == b""
+        await client.close()
         file.add("app", "secret", patterns)
+        client = await Client.connected(stand)
         assert (await client.say(LOGIN)).startswith("235")
         file.path.write_text("not JSON")
         assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n")).startswith("250")
         await client.say(b"RSET\r\n")
         file.path.unlink()
-        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n"))[:3] == "550"
+        assert (await client.say(b"MAIL FROM:<a@shop.example>\r\n"))[:3] == "421"
         await client.close()
