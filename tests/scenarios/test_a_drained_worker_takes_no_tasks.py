@@ -71,7 +71,7 @@ def test_a_drained_worker_still_hears_of_a_pause():
     unlimited = {"SLUICE_SIMULATOR_MAX_SEND_RATE": "5000", "SLUICE_SIMULATOR_MAX_24_HOUR_SEND": "500000"}
     with Line(SLUICE_SIMULATOR_LATENCY_SECONDS="0.3", **unlimited) as line:
         worker = line.worker()
-        [message_id] = line.submit(recipients=2000)  # 40 calls: twelve seconds
+        [message_id] = line.submit(recipients=5000)  # 100 calls: half a minute
         wait_until(line.ledger, "the worker sends")
         drain(line, worker)
         forever = Pause("domain:example.net", since_ms=1)
