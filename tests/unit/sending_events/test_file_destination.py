@@ -1,6 +1,7 @@
 """The file destination: whole lines only, whatever happened before."""
 
 import fcntl
+import gc
 import os
 import resource
 import stat
@@ -14,6 +15,7 @@ from sending_events.destinations.file import FileDestination
 
 
 def open_descriptors() -> int:
+    gc.collect()  # what other tests left
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -149,4 +151,4 @@ async def test_no_descriptor_is_left_open(tmp_path):
         await destination.take([record(number)])
     with pytest.raises(TryLater):
         await FileDestination(tmp_path).take([record(1)])
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

@@ -128,6 +128,7 @@ def children_of(pid: int) -> frozenset[int]:
 
 
 def open_descriptors() -> int:
+    gc.collect()  # what other tests left
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -138,7 +139,7 @@ async def test_what_cannot_be_started_leaves_no_descriptor_open(here):
     for environment in ({"A": "a\0b"}, {"A=B": "x"}, {"A": "\ud800"}) * 3:
         with pytest.raises(InvocationFailed, match="could not be started: its environment cannot be given"):
             await here.call(here.function("pid.py", environment=environment), rule=str(environment))
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 async def test_a_change_lets_a_call_under_way_finish(here):
