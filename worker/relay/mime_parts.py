@@ -1,7 +1,7 @@
 """Where the entities of a MIME message are: header section, body, parts; on raw bytes, and strict.
 
 Nothing is decoded and nothing copied but header sections. What could be read in two ways raises NotUnderstood: two
-Content-Type headers, parameters with comments, a part without an empty line. Linear but for the nesting, which the
+Content-Type headers, parameters with comments, a part without an empty line, a boundary beside a bare CR. Linear but for the nesting, which the
 caller bounds.
 """
 
@@ -18,6 +18,8 @@ _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 # RFC 2046 allows 70 characters; programs write more. A boundary has no blank at its end.
 _BOUNDARY = re.compile(rb"[ -~]{0,200}[!-~]")
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\r?\Z)")
+# What some readers take for the end of its line, and others do not.
+_ODDLY_AFTER_BOUNDARY = re.compile(rb"(?:--)?[ \t]*+\r")
 
 
 class NotUnderstood(Exception):  # noqa: N818 - a decision, not a failure
@@ -58,8 +60,12 @@ def parts(content: bytes, entity: Entity, boundary: bytes) -> Iterator[Entity]:
     while (found := content.find(mark, position, entity.end)) >= 0:
         position = found + len(mark)
         after = _AFTER_BOUNDARY.match(content, position, entity.end)
-        is_at_line_start = found == entity.body or content[found - 1 : found] == b"\n"
-        if not (after and is_at_line_start):
+        before = b"\n" if found == entity.body else content[found - 1 : found]
+        if before not in {b"\n", b"\r"}:
+            continue
+        if before == b"\r" or (not after and _ODDLY_AFTER_BOUNDARY.match(content, position, entity.end)):
+            raise NotUnderstood
+        if not after:
             continue
         if started >= 0:
             yield _part(content, started, before_line_end(content, started, found))

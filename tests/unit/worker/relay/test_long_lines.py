@@ -209,8 +209,11 @@ def test_a_multipart_without_its_last_boundary_is_still_read():
         message(b"Content-Type: application/x\r\nContent-Transfer-Encoding: quoted-printable\r\n", LONG),
         multipart(LONG),  # a part without an empty line
         multipart(b"no header\r\n\r\n" + LONG),
+        multipart(LONG_PART, SHORT_PART).replace(b"\n--b1\r\nContent-Type: text", b"\n--b1\rContent-Type: text"),
+        multipart(LONG_PART, SHORT_PART).replace(b"\n--b1--\r\n", b"\n--b1--\r\r\n"),
+        multipart(LONG_PART, SHORT_PART).replace(b"\r\n--b1\r\nContent-Type: text", b"\r--b1\r\nContent-Type: text"),
     ],
-    ids=range(19),
+    ids=range(22),
 )
 def test_a_body_that_is_signed_or_not_understood_stays(content: bytes):
     assert wrapped(content) is content
@@ -242,7 +245,9 @@ def test_damaged_messages_are_never_a_crash(chance: random.Random, parts: list[b
         place = chance.randrange(len(content))
         content[place : place + chance.randint(0, 5)] = chance.randbytes(chance.randint(0, 3))
     result = wrapped(bytes(content))
-    assert [kind for kind, _ in decoded(result)] == [kind for kind, _ in decoded(bytes(content))]
+    # A type that has run into the text behind it may be folded.
+    kinds, as_it_was = ([kind.split() for kind, _ in decoded(one)] for one in (result, bytes(content)))
+    assert kinds == as_it_was
 
 
 TEXT = st.lists(
