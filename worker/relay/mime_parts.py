@@ -1,8 +1,8 @@
 """Where the entities of a MIME message are: header section, body, parts; on raw bytes, and strict.
 
 Nothing is decoded and nothing copied but header sections. What could be read in two ways raises NotUnderstood: two
-Content-Type headers, parameters with comments, a part without an empty line, a boundary beside a bare CR. Linear but for the nesting, which the
-caller bounds.
+Content-Type headers, parameters with comments, a part without an empty line, a boundary beside a bare CR. Linear but
+for the nesting, which the caller bounds.
 """
 
 import re
