@@ -52,18 +52,30 @@ _CONNECTIONS: dict[type[connection.AbstractConnection], type[connection.Abstract
 
 
 def redis_client(url: str, *, connections: int = 8, answer_seconds: float = 10) -> aioredis.Redis:
-    """A client of the spool's server with its own small pool; close it with `aclose()`."""
+    """A client of the spool's server with its own small pool; close it with `aclose()`.
+
+    What the URL says wins, as everywhere with redis-py (`?socket_timeout=20`). Raises ValueError for an option that
+    is not one, here and not at the first command; the text names it and nothing else of the URL.
+    """
     options: dict[str, Any] = dict(connection.parse_url(url))
     kind = _CONNECTIONS[options.pop("connection_class", connection.Connection)]
-    pool = aioredis.BlockingConnectionPool(
-        connection_class=kind,
-        max_connections=connections,
-        timeout=answer_seconds,
-        socket_timeout=answer_seconds,
-        socket_connect_timeout=5,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
+    of_the_pool = {
+        "max_connections": int(options.pop("max_connections", connections)),
+        "timeout": options.pop("timeout", answer_seconds),
+    }
+    of_a_connection: dict[str, Any] = {
+        "socket_timeout": answer_seconds,
+        "socket_connect_timeout": 5,
+        "health_check_interval": 0,
         # The newer protocol adds nothing here, and a server before 6.0 could not even tell that it is old.
-        **{"protocol": 2, **options},
-    )
+        "protocol": 2,
+        **options,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    try:
+        kind(**of_a_connection)
+    except TypeError as error:
+        unknown = str(error).rpartition(" ")[2]
+        raise ValueError(f"the URL has an option that the Redis client does not know: {unknown}") from None
+    pool = aioredis.BlockingConnectionPool(connection_class=kind, **of_the_pool, **of_a_connection)
     return aioredis.Redis.from_pool(pool)

@@ -81,7 +81,19 @@ _AddressPattern = Annotated[
 ]
 _DomainPattern = Annotated[str, _is_like(rf"(?:\*\.)?{_DOMAIN}", "domain or *.domain"), AfterValidator(_not_empty)]
 
-RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://")]
+
+def _options_are_known(url: str) -> str:
+    if "?" in url:
+        from config.redis_clients import redis_client  # noqa: PLC0415 - Redis is not loaded for nothing
+
+        try:
+            redis_client(url)
+        except ValueError as error:
+            raise ValueError(f"must have options that can be used ({str(error).rstrip('.')})") from None
+    return url
+
+
+RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://"), AfterValidator(_options_are_known)]
 HttpUrl = Annotated[str, _begins_with("http://", "https://")]
 ContentPlace = Annotated[str, _begins_with("s3://", "/")]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]

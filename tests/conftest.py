@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.servers import RedisServer
 
 # No database of examples in the tree; a busy machine is no failure.
-settings.register_profile("tests", database=None, deadline=None)
+settings.register_profile("tests", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
 # A shell starts what runs in its background with SIGINT ignored, nohup with SIGHUP, and children inherit both: tests of

@@ -203,7 +203,7 @@ async def add(spool: Spool, kind: str, configuration_set: str = "", **fields: ob
     return (await spool.redis.xadd(keys.EVENTS, {"d": record.encode()})).decode()
 
 
-async def until_true(look: Callable[[], Awaitable[object]], seconds: float = 20.0) -> None:
+async def until_true(look: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
     """Looks again and again until the answer is true; fails after a generous limit."""
     async with asyncio.timeout(seconds):
         while not await look():

@@ -32,9 +32,12 @@ ORIGINAL = (
 UPDATED = ORIGINAL.replace(b"Subject: hello", b"Subject: [seen] hello")
 
 
-def client_of(service: str, url: str, key_id: str = "AKIDEXAMPLE", secret: str = "secret", **more: Any) -> Any:
-    """A boto3 client that calls once and knows no proxy."""
-    config = Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"}, read_timeout=30)
+def client_of(
+    service: str, url: str, key_id: str = "AKIDEXAMPLE", secret: str = "secret", *, attempts: int = 3, **more: Any
+) -> Any:
+    """A boto3 client that knows no proxy. It repeats a 503: our door does not wait for a Redis that is slow."""
+    retries: Any = {"total_max_attempts": attempts, "mode": "standard"}
+    config = Config(retries=retries, proxies={}, s3={"addressing_style": "path"}, read_timeout=60)
     keys = {"aws_access_key_id": key_id, "aws_secret_access_key": secret, "region_name": "us-east-1"}
     return boto3.Session().client(service, endpoint_url=url, config=more.pop("config", config), **keys, **more)
 
@@ -49,9 +52,10 @@ class MessageFlowStand:
         self.key: AccessKey = AccessKeyFile(self.settings.access_keys_file).add("functions")
         self.s3 = client_of("s3", s3_url)
 
-    def client(self, key_id: str = "", secret: str = "") -> Any:
+    def client(self, key_id: str = "", secret: str = "", **more: Any) -> Any:
         """Of the message flow; with the right key unless another is given."""
-        return client_of("workmailmessageflow", self.url, key_id or self.key.access_key_id, secret or self.key.secret)
+        key_id, secret = key_id or self.key.access_key_id, secret or self.key.secret
+        return client_of("workmailmessageflow", self.url, key_id, secret, **more)
 
     def message(self, content: bytes = ORIGINAL, **fields: Any) -> str:
         """An accepted message; its id."""
@@ -97,7 +101,7 @@ class MessageFlowStand:
                 message = await spool.load(message_id, with_content=True)
                 assert message is not None
                 content = await spool.content_of(message)
-                token = await flow.begin(message, content, invocation_id="0" * 32, seconds=60, is_sync=True)
+                token = await flow.begin(message, content, invocation_id="0" * 32, seconds=600, is_sync=True)
                 await asyncio.to_thread(work)
                 return await flow.end(message_id, token)
 

@@ -25,7 +25,7 @@ class SimulatedSes:
     def request(self, method, path, body=None, headers=None):
         """One HTTP request; answers (status, headers, body)."""
         address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -53,7 +53,7 @@ class SimulatedSes:
         assert status == 200, answer
         return [orjson.loads(line) for line in answer.splitlines()], int(headers["X-Next"])
 
-    def client(self, service, read_timeout_seconds=20, region="us-east-1"):
+    def client(self, service, read_timeout_seconds=60, region="us-east-1"):
         """An AWS client that asks once."""
         return boto3.client(
             service,
@@ -71,11 +71,11 @@ def simulated_ses(**settings) -> Iterator[SimulatedSes]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    runner, url = asyncio.run_coroutine_threadsafe(start(SimulatorSettings(port=0, **settings)), loop).result(20)
+    runner, url = asyncio.run_coroutine_threadsafe(start(SimulatorSettings(port=0, **settings)), loop).result(60)
     try:
         yield SimulatedSes(url)
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+        thread.join(60)
         loop.close()

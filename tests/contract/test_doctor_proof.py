@@ -60,6 +60,14 @@ def test_an_event_that_does_not_come_is_named(redis_url: str, tmp_path: Path) ->
     with_spool(settings_of(redis_url, tmp_path), work)
 
 
+def test_it_is_looked_once_although_the_time_was_over_before_the_mails_were_in(redis_url: str, tmp_path: Path) -> None:
+    async def work(spool: Spool) -> None:
+        proof, _ = await prove(spool, Ses(spool, *EXPECTED).submit, SENDER, wait_seconds=0)
+        assert proof.is_complete
+
+    with_spool(settings_of(redis_url, tmp_path), work)
+
+
 def test_a_door_that_refuses_is_quoted(redis_url: str, tmp_path: Path) -> None:
     async def refuse(*_: str) -> str:
         await asyncio.sleep(0)

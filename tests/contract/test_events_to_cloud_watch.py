@@ -35,10 +35,11 @@ def sums(url: str, namespace: str, metric: str, dimensions: dict[str, str]) -> f
 async def test_events_count_in_our_namespace_with_all_dimensions_together(monkeypatch, tmp_path):
     with running_moto() as url:
         point_to(url, monkeypatch)
+        values = {"team": "shop", "x-campaign": "spring"}
+        assert sums(url, "mailsluice", "Send", values) == 0
         records = [an_event_of_now(number) for number in range(7)] + [an_event_of_now(8, "Bounce")]
         async with opened("cloudwatch", {"DimensionConfigurations": DIMENSIONS}, tmp_path) as one:
             await one.take(records)
-        values = {"team": "shop", "x-campaign": "spring"}
         assert sums(url, "mailsluice", "Send", values) == 7
         assert sums(url, "mailsluice", "Bounce", values) == 1
 
@@ -46,6 +47,7 @@ async def test_events_count_in_our_namespace_with_all_dimensions_together(monkey
 async def test_another_namespace_may_be_named_and_old_events_are_refused(monkeypatch, tmp_path):
     with running_moto() as url:
         point_to(url, monkeypatch)
+        assert sums(url, "Shop/Mail", "Send", {"team": "shop"}) == 0
         target = {"DimensionConfigurations": DIMENSIONS[:1], "Namespace": "Shop/Mail", "Region": "us-east-1"}
         async with opened("cloudwatch", target, tmp_path) as one:
             await one.take([an_event_of_now(1)])

@@ -50,8 +50,9 @@ def test_two_updates_at_once_leave_one_of_them_whole(stand):
     message_id = stand.message()
     contents = [UPDATED + bytes([65 + number]) * 70 + b"\r\n" for number in range(6)]
     references = [stand.in_bucket(content, f"u{number}") for number, content in enumerate(contents)]
+    client = stand.client()  # one for all: to make one takes long, and meanwhile our S3 would not answer in time
     with ThreadPoolExecutor(6) as putters:
-        list(putters.map(lambda reference: stand.put(message_id, reference), references))
+        list(putters.map(lambda reference: stand.put(message_id, reference, client), references))
     assert stand.get(message_id) in contents
 
 
@@ -131,11 +132,11 @@ def test_updates_of_a_few_bytes_do_not_load_the_large_messages_that_they_are_com
         tmp_path, smtp_max_message_bytes=16 * MIB, smtp_memory_budget_bytes=40 * MIB, api_trust_loopback=True
     ) as stand:
         message_id = stand.message(ORIGINAL + (b"x" * 76 + b"\r\n") * (15 * MIB // 78))
-        reference = stand.in_bucket(UPDATED)
+        reference, client = stand.in_bucket(UPDATED), stand.client(attempts=1)
 
         def put(_: int) -> None:
             with contextlib.suppress(ClientError):  # who waited for memory for too long is told to come back
-                stand.put(message_id, reference)
+                stand.put(message_id, reference, client)
 
         def puts() -> None:
             put(0)  # the latest content is small from here on
@@ -162,7 +163,7 @@ def test_an_s3_that_is_away_is_a_503_that_clients_repeat(tmp_path):
     with message_flow_stand(tmp_path, has_s3=False) as alone:
         message_id = alone.message()
         with pytest.raises(ClientError) as caught:
-            alone.put(message_id, {"bucket": BUCKET, "key": "k"})
+            alone.put(message_id, {"bucket": BUCKET, "key": "k"}, alone.client(attempts=1))
         assert caught.value.response["Error"]["Code"] == "ServiceUnavailableException"
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
         assert alone.get(message_id) == ORIGINAL

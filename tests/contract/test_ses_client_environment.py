@@ -26,8 +26,10 @@ async def recording_server(tls=None, answers=(b"200 OK", GOOD)):
     """Answers every request alike and keeps the header sections, names in lower case."""
     heads = []
     status, text = answers
+    served = {}
 
     async def serve(reader, writer):
+        served[asyncio.current_task()] = writer
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -48,11 +50,13 @@ async def recording_server(tls=None, answers=(b"200 OK", GOOD)):
         yield f"{'https' if tls else 'http'}://127.0.0.1:{port}", heads
     finally:
         server.close()
-        await asyncio.sleep(0)
+        for writer in served.values():  # nothing of it may be left to the next test
+            writer.transport.abort()
+        await asyncio.gather(*served)
 
 
 async def outcome_at(url, call=SMALL, **options):
-    async with relay_client(url, **options) as client:
+    async with relay_client(url, **{"connect_timeout_seconds": 60, **options}) as client:
         return await client.send(call, may_always)
 
 

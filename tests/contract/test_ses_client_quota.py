@@ -10,7 +10,7 @@ from worker.relay.ses import NoAnswer
 
 
 async def asked(url, **options):
-    async with relay_client(url, **options) as client:
+    async with relay_client(url, connect_timeout_seconds=60, **options) as client:
         return await client.ask("GetSendQuota")
 
 
@@ -42,7 +42,7 @@ async def test_without_credentials_nothing_is_asked():
 
 async def test_a_question_leaves_the_client_usable_and_the_account_uncharged():
     with simulated_ses(max_24_hour_send=10.0) as ses:
-        async with relay_client(ses.url) as client:
+        async with relay_client(ses.url, connect_timeout_seconds=60) as client:
             for _ in range(3):
                 status, _ = await client.ask("GetSendQuota")
                 assert status == 200

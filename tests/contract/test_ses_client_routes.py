@@ -76,7 +76,7 @@ async def opened_routes(url, routes, *, environment=None, **sections):
         }
         for name, value in {**fixed, **(environment or {})}.items():
             patch.setenv(name, value)
-        ways = Routes(Settings.model_validate({"routes": routes, **sections}))
+        ways = Routes(Settings.model_validate({"routes": routes, "relay": {"connect_timeout_seconds": 60}, **sections}))
         try:
             await ways.open()
             yield ways

@@ -2,6 +2,7 @@
 
 import signal
 import smtplib
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,14 @@ MAY_DOUBLE = {"relay.after_call", "relay.after_outcome"}
 
 pytestmark = pytest.mark.processes
 
+# A worker that only stands still for a while keeps what it has, and its calls: either end would be a copy more, or one
+# crash. A worker that dies gives its leases back at once (wait_for_death).
+PATIENT = {"SLUICE_WORKER_LEASE_SECONDS": "90", "SLUICE_RELAY_CALL_TIMEOUT_SECONDS": "60"}
+
 
 @pytest.mark.parametrize("step", [name for name in WORKER_STEPS if name != "tell.before_bounce"])
 def test_a_worker_killed_at_a_step_loses_nothing(step):
-    with Line() as line:
+    with Line(**PATIENT) as line:
         ids = line.submit(1, recipients=60)  # one message: others could be in a call at that moment
         doomed = line.worker(failpoints=f"{step}=kill")
         line.wait_for_death(doomed, step)
@@ -37,7 +42,7 @@ def test_a_worker_killed_at_a_step_loses_nothing(step):
 
 
 def test_a_worker_killed_before_the_bounce_makes_exactly_one_bounce():
-    with Line() as line:
+    with Line(**PATIENT) as line:
         line.fault("reject", match_recipient="r0.")
         (message_id,) = line.submit(1)
         doomed = line.worker(failpoints="tell.before_bounce=kill")
@@ -51,7 +56,7 @@ def test_a_worker_killed_before_the_bounce_makes_exactly_one_bounce():
 
 
 def test_repeated_kills_of_every_worker_end_with_everything_sent():
-    with Line(SLUICE_WORKER_MAX_CRASHES="100") as line:
+    with Line(**PATIENT, SLUICE_WORKER_MAX_CRASHES="100") as line:
         ids = line.submit(120, recipients=2)
         for step in ("worker.after_claim", "relay.after_intent", "relay.after_call"):
             doomed = line.worker(failpoints=f"{step}=kill")
@@ -68,7 +73,7 @@ def test_repeated_kills_of_every_worker_end_with_everything_sent():
     [("commit.before", False), ("commit.after", False), ("gateway.after_reply", True)],
 )
 def test_a_gateway_killed_at_a_step_never_loses_an_answered_mail(step, is_answered):
-    with Line() as line:
+    with Line(**PATIENT) as line:
         doomed = line.gateway(failpoints=f"{step}=kill")
         answered = []
         try:
@@ -95,7 +100,7 @@ def test_a_gateway_killed_at_a_step_never_loses_an_answered_mail(step, is_answer
 
 def test_a_mail_with_a_key_that_comes_again_after_a_kill_is_sent_once():
     content = b"X-Sluice-Idempotency-Key: order-1\r\nSubject: hello\r\n\r\nHello.\r\n"
-    with Line() as line:
+    with Line(**PATIENT) as line:
         doomed = line.gateway(failpoints="commit.after=kill")
         with pytest.raises((smtplib.SMTPException, OSError, AssertionError)):
             line.send_mail(["one@example.net"], content)
@@ -115,9 +120,9 @@ def test_a_mail_with_a_key_that_comes_again_after_a_kill_is_sent_once():
 
 @pytest.mark.parametrize("step", ["worker.after_claim", "relay.before_intent", "relay.after_intent"])
 def test_a_frozen_worker_that_comes_back_after_its_lease_sends_nothing(step):
-    with Line() as line:
+    with Line(**PATIENT) as line:
         ids = line.submit(3)
-        frozen = line.worker(failpoints=f"{step}=stop*1")
+        frozen = line.worker(failpoints=f"{step}=stop*1", SLUICE_WORKER_LEASE_SECONDS="3")
         wait_until(lambda: _is_stopped(frozen.pid), f"the worker stops at {step}")
         line.worker()
         line.wait_for(ids)
@@ -127,13 +132,12 @@ def test_a_frozen_worker_that_comes_back_after_its_lease_sends_nothing(step):
         )
         more = line.submit(5)
         line.wait_for(more)
-        account = line.account([*ids, *more])
-        account.assert_clean()
-        assert account.duplicates == 0
+        line.account([*ids, *more]).assert_clean()
+        assert line.account(ids).duplicates == 0
 
 
 def test_a_message_that_makes_a_step_raise_is_held_and_others_are_unharmed():
-    with Line(SLUICE_WORKER_MAX_FAILURES="3") as line:
+    with Line(**PATIENT, SLUICE_WORKER_MAX_FAILURES="3") as line:
         worker = line.worker(failpoints="relay.before_intent=raise*3")
         (poison,) = line.submit(1)
         line.wait_for([poison], Place.HELD)
@@ -147,7 +151,7 @@ def test_a_message_that_makes_a_step_raise_is_held_and_others_are_unharmed():
 
 
 def test_a_message_that_kills_its_workers_is_held_after_max_crashes():
-    with Line(SLUICE_WORKER_MAX_CRASHES="2") as line:
+    with Line(**PATIENT, SLUICE_WORKER_MAX_CRASHES="2") as line:
         (poison,) = line.submit(1)
         for _ in range(2):
             doomed = line.worker(failpoints="worker.after_claim=kill")
@@ -166,7 +170,7 @@ def _is_stopped(pid: int) -> bool:
 
 @pytest.mark.parametrize("step", [name for name in WORKER_STEPS if name.startswith(("relay.", "tell."))])
 def test_a_step_that_raises_forgets_no_answer_of_ses(step):
-    with Line() as line:
+    with Line(**PATIENT) as line:
         line.worker(failpoints=f"{step}=raise*2")
         line.fault("reject", match_recipient="r55.")
         (message_id,) = line.submit(1, recipients=60)
@@ -180,22 +184,25 @@ def test_a_step_that_raises_forgets_no_answer_of_ses(step):
 
 
 def test_a_paused_account_delays_mail_beyond_its_age_and_bounces_nothing():
-    with Line(SLUICE_RELAY_MAX_AGE_SECONDS="2") as line:
-        line.worker()
+    with Line(**PATIENT) as line:
+        patient = line.worker()
         line.fault("paused")
+        began_at = time.monotonic()
         ids = line.submit(3)
         line.wait_for(ids, Place.PARKED)
+        patient.stop()
+        line.worker(SLUICE_RELAY_MAX_AGE_SECONDS="2")  # so that none is too old before the account is known as paused
         wait_until(lambda: line.route().taken_at_ms > line.load(ids[-1]).accepted_at_ms + 2500, "all are too old")
         line.run(lambda spool: operator.probe_now(spool.redis, "default"))
         wait_until(lambda: _calls(line, ids) >= 4, "the first probe")
-        calls = _calls(line, ids)
+        calls, seconds = _calls(line, ids), time.monotonic() - began_at
         line.no_faults()
         line.wait_for(ids, probing="default")
         account = line.account(ids)
         account.assert_clean()
         assert account.by_state == {"sent": 3}
         assert len(line.ledger()) == 3
-        assert calls <= 5, "only probes are made"
+        assert calls <= 5 + seconds / 5, "only probes are made"
 
 
 def _calls(line, ids):

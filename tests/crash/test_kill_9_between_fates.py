@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.failpoints import FAILPOINTS
+from spool.content import owner_of
 from spool.states import Place, RecipientState
 from tests.line import Line, wait_until
 from tests.ruled import PUTS, calls_of, noting, ruled_line, sent_to
@@ -152,21 +153,27 @@ def test_many_messages_survive_kills_at_any_moment(tmp_path):
     with line_with_fates(tmp_path) as line:
         line.start("feedback")
         ids = line.submit(15, recipients=EVERYBODY)
+        left: set[Path] = set()  # of messages that were finished, when the kill came before their contents were removed
         for _ in range(6):
             worker = line.worker()
             time.sleep(chance.uniform(0.1, 1.2))  # the moment of the kill is what is tried out
             worker.kill()
             line.wait_for_death(worker, "any moment")
+            done = {one.message_id for one in line.load_all(ids).values() if one.place is Place.DONE}
+            left |= {path for path in _updates(line) if owner_of(path.name) in done}
         line.worker()
         line.wait_for(ids, seconds=120)
         assert_fates(line, ids, tmp_path)
-        contents = [path for path in (line.folder / "content").rglob("*-u????????") if path.is_file()]
-        assert contents == []
+        wait_until(lambda: _updates(line) <= left, "updated contents are removed with their messages")
         assert {state for one in line.load_all(ids).values() for state in one.states} == {
             RecipientState.SENT,
             RecipientState.DROPPED,
             RecipientState.REJECTED,
         }
+
+
+def _updates(line: Line) -> set[Path]:
+    return {path for path in (line.folder / "content").rglob("*-u????????") if path.is_file()}
 
 
 @pytest.mark.parametrize("step", ["judge.before_call", "judge.after_call", "judge.after_update"])

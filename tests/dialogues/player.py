@@ -15,6 +15,7 @@ S... code           lines of the server up to the last one of a reply with this 
 S! text             lines of one whole reply, none of which contains this
 starttls            the client begins the TLS handshake
 half-close          the client closes its sending side
+idle N              from now on so many seconds of silence are too many, for the open connections as well
 closed              the server closes the connection and sends nothing more
 others N            the other sessions hold so many bytes of unfinished mail
 kept N              so many messages are in the spool
@@ -33,7 +34,7 @@ from pathlib import Path
 
 from tests.dialogues.stand import FULL, SAFE, UNSAFE, Stand
 
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
 REPORTS = {"full": FULL, "unsafe": UNSAFE, "safe": SAFE}
 
 
@@ -157,6 +158,9 @@ class Player:
             more = b""
         assert not self._received + more, f"the server said {self._received + more!r}"
 
+    def limit_silence(self, seconds: str) -> None:
+        self.stand.limit_silence(float(seconds))
+
     def report(self, word: str) -> None:
         self.stand.watch.report = REPORTS[word]
 
@@ -203,6 +207,7 @@ STEPS: dict[str, Callable[[Player, str], None]] = {
     "starttls": Player.starttls,
     "half-close": Player.half_close,
     "closed": Player.expect_close,
+    "idle": Player.limit_silence,
     "store": Player.report,
     "others": Player.others_hold,
     "kept": Player.expect_kept,

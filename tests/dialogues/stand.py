@@ -102,8 +102,8 @@ class Watch:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Returns when the condition holds; fails after ten seconds."""
-    async with asyncio.timeout(10):
+    """Returns when the condition holds; fails after a minute."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -119,12 +119,25 @@ class Stand:
     nudger: RememberingNudger
     watch: Watch
     servers: list[asyncio.Server]
+    loop: asyncio.AbstractEventLoop
 
     def counts(self) -> dict[str, int]:
         return dict(self.door.tally._counts)
 
     async def until(self, condition: Callable[[], object]) -> None:
         await until(condition)
+
+    def limit_silence(self, seconds: float) -> None:
+        """Another idle limit, which the open sessions look at as well. From any thread."""
+
+        def change() -> None:
+            self.door.settings = self.door.settings.model_copy(update={"idle_timeout_seconds": seconds})
+            for session in self.door._sessions:
+                assert isinstance(session, SmtpSession)
+                session._timeout_handle.cancel()
+                session._look_for_silence()
+
+        self.loop.call_soon_threadsafe(change)
 
 
 @asynccontextmanager
@@ -135,7 +148,7 @@ async def standing(
     certificate: bool = False,
     suppressed: Sequence[str] = (),
     commit_timeout_seconds: float | None = None,
-    handshake_seconds: float = 10.0,
+    handshake_seconds: float = 60.0,
     **settings: object,
 ) -> AsyncIterator[Stand]:
     """Starts a gateway with these settings of [smtp] on free ports."""
@@ -164,7 +177,7 @@ async def standing(
         secured = functools.partial(SmtpSession, door, loop, begins_with_tls=True)
         servers.append(await loop.create_server(secured, "127.0.0.1", 0))
     ports = [server.sockets[0].getsockname()[1] for server in servers]
-    stand = Stand(ports[0], ports[-1] if certificate else 0, door, spool, nudger, watch, servers)
+    stand = Stand(ports[0], ports[-1] if certificate else 0, door, spool, nudger, watch, servers, loop)
     try:
         yield stand
     finally:

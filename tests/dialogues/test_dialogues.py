@@ -37,7 +37,7 @@ def test_the_dialogue_goes_as_written(path: Path, loop: str, tmp_path: Path):
 def test_no_handshake_is_lost_however_early_it_begins(loop: str, tmp_path: Path):
     def shake_hands(port: int) -> None:
         for _ in range(20):
-            with socket.create_connection(("127.0.0.1", port), 20) as plain, trusting().wrap_socket(plain) as secured:
+            with socket.create_connection(("127.0.0.1", port), 60) as plain, trusting().wrap_socket(plain) as secured:
                 assert secured.recv(100).startswith(b"220 ")
 
     async def shaken() -> None:

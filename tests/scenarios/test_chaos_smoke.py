@@ -11,8 +11,11 @@ pytestmark = pytest.mark.processes
 @pytest.mark.timeout(240)
 def test_a_few_seconds_of_kills_and_of_trouble_with_ses_break_no_promise():
     tempo = Tempo(pause=(0.2, 0.8), episode=(0.5, 1.5))
-    report = run_chaos(Plan(seconds=12, clients=6, messages_per_second=40, seed=7, tempo=tempo))
-    assert report.is_clean, report.text()
+    for seconds in (12, 30):  # a machine that stood still for a while had too little chaos the first time
+        report = run_chaos(Plan(seconds=seconds, clients=6, messages_per_second=40, seed=7, tempo=tempo))
+        assert report.is_clean, report.text()
+        if report.killer.kills.total() >= 3 and set(EPISODES) <= set(report.killer.troubles.counts):
+            break
     assert report.killer.kills.total() >= 3, report.text()
     assert set(EPISODES) <= set(report.killer.troubles.counts), report.text()
     assert report.books.answered_messages >= 50, report.text()

@@ -26,10 +26,11 @@ from config.failpoints import Failpoints
 from sending_events.destinations.file import FileDestination
 from tests.publishing import opened_spool, publisher_of
 
-async def main(url, path):
+async def main(url, path, lock_seconds):
     async with opened_spool(url) as spool:
         destinations = {"file": FileDestination(Path(path))}
-        publisher = publisher_of(spool, destinations, Failpoints.from_environment(), batch=20, lock_seconds=0.3)
+        failpoints, held = Failpoints.from_environment(), float(lock_seconds)
+        publisher = publisher_of(spool, destinations, failpoints, batch=20, lock_seconds=held)
         while (await publisher.backlogs())["file"]:
             await publisher.publish("file")
             await asyncio.sleep(0.01)
@@ -57,14 +58,14 @@ class Sets:
             ConfigurationSet("bad", (EventDestination("hook", True, send, "webhook", {}),), is_of_file=True),
         )
 
-async def main(url, path):
+async def main(url, path, lock_seconds):
     hanging = Collecting("bad:hook")
     hanging.before = asyncio.Event().wait
     opened = {"good": FileDestination(Path(path)), "bad": hanging}
     async with opened_spool(url) as spool:
         registry = Registry({}, Sets(), lambda set_name, _: opened[set_name])
         publisher = publisher_of(
-            spool, {}, Failpoints.from_environment(), registry=registry, batch=20, lock_seconds=0.3
+            spool, {}, Failpoints.from_environment(), registry=registry, batch=20, lock_seconds=float(lock_seconds)
         )
         await publisher.with_work()
         print("ready", flush=True)
@@ -83,9 +84,15 @@ asyncio.run(main(*sys.argv[1:]))
 ROOT = Path(__file__).parents[2]
 
 
-def started(url: str, path: Path, failpoints: str = "", *, program: str = PROGRAM) -> subprocess.Popen[bytes]:
+# Of one that is to lose its turn; the others keep theirs however long they stand still.
+SHORT_LOCK_SECONDS = 0.3
+
+
+def started(
+    url: str, path: Path, failpoints: str = "", *, program: str = PROGRAM, lock_seconds: float = 60
+) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "SLUICE_FAILPOINTS": failpoints}
-    arguments = [sys.executable, "-c", program, url, str(path)]
+    arguments = [sys.executable, "-c", program, url, str(path), str(lock_seconds)]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
 
 
@@ -101,7 +108,8 @@ async def test_a_kill_between_writing_and_the_cursor_repeats_one_part_only(redis
     async with opened_spool(redis_url) as spool:
         await add_events(spool.redis, await accept(spool), 99)
         everything = await stream_ids(spool.redis)
-        with started(redis_url, path, "publisher.after_write=kill*1") as killed:
+        failpoint = "publisher.after_write=kill*1"
+        with started(redis_url, path, failpoint, lock_seconds=SHORT_LOCK_SECONDS) as killed:
             assert await asyncio.to_thread(killed.wait, 60) == -signal.SIGKILL
         assert events_in(path) == everything[:20]
         assert await spool.redis.get(keys.cursor_key("file")) == b"0-0"
@@ -115,7 +123,8 @@ async def test_a_frozen_publisher_that_wakes_up_late_moves_no_cursor(redis_url, 
     async with opened_spool(redis_url) as spool:
         await add_events(spool.redis, await accept(spool), 99)
         everything = await stream_ids(spool.redis)
-        with started(redis_url, path, "publisher.after_write=stop*1") as frozen:
+        failpoint = "publisher.after_write=stop*1"
+        with started(redis_url, path, failpoint, lock_seconds=SHORT_LOCK_SECONDS) as frozen:
             try:
                 assert await asyncio.to_thread(os.waitpid, frozen.pid, os.WUNTRACED)
                 with started(redis_url, path) as second:
@@ -144,6 +153,7 @@ async def test_kills_at_any_moment_lose_no_event_and_tear_no_line(redis_url, tmp
                         break
                     await asyncio.sleep(0.002)
                 process.kill()
+            await spool.redis.delete(keys.lock_key("events:file"))  # as if the time of its turn were over
         with started(redis_url, path) as last:
             assert await asyncio.to_thread(last.wait, 60) == 0
     told = events_in(path)
@@ -156,7 +166,8 @@ async def test_kills_at_any_moment_lose_no_event_and_tear_no_line(redis_url, tmp
 async def test_a_killed_publisher_of_a_set_loses_none_of_its_events_beside_one_that_hangs(redis_url, tmp_path):
     path = tmp_path / "events.ndjson"
     async with opened_spool(redis_url) as spool:
-        with started(redis_url, path, "publisher.after_write=kill*1", program=PROGRAM_OF_A_SET) as killed:
+        failpoint = "publisher.after_write=kill*1"
+        with started(redis_url, path, failpoint, program=PROGRAM_OF_A_SET, lock_seconds=SHORT_LOCK_SECONDS) as killed:
             assert (
                 await asyncio.to_thread(killed.stdout.readline) == b"ready\n"
             )  # both are told what happens from now on

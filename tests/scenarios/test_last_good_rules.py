@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.line import HOUSE, Line, wait_until
+from tests.ruled import write_rules
 from tests.running import RunningUp
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
@@ -20,9 +21,11 @@ MAIL = "Subject: a\r\n\r\na\r\n"
 
 
 def write(file: Path, text: str) -> None:
-    """As if it had not been touched for long."""
-    file.write_text(text)
-    os.utime(file, (1_000_000_000, 1_000_000_000))
+    """As if it had not been touched for long; at once, since somebody may be reading."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    os.utime(fresh, (1_000_000_000, 1_000_000_000))
+    fresh.rename(file)
 
 
 def test_a_worker_of_up_that_is_killed_while_the_file_is_broken_comes_back_with_the_old_rules() -> None:
@@ -34,7 +37,7 @@ def test_a_worker_of_up_that_is_killed_while_the_file_is_broken_comes_back_with_
         copy = up.data_dir / "rules-last-good.toml"
         assert copy.exists()
         assert copy.stat().st_mode & 0o777 == 0o600
-        file.write_text(BROKEN)
+        write_rules(file, BROKEN)  # at once: half a file is another one
         up.wait_until(lambda: up.log_lines("rules.refused"), "the worker found the mistakes")
         up.wait_until_back("worker", up.kill("worker"))
         dropped = up.send("app@example.com", ["x@gone.example"], MAIL)
@@ -75,7 +78,8 @@ def test_a_worker_that_is_added_while_the_file_is_gone_takes_the_old_rules(comma
         try:
             ids = line.submit(2)
             line.wait_for(ids)
-            events = [json.loads(one) for one in log.read_text().splitlines() if one.startswith("{")]
+            whole, _, _ = log.read_text().rpartition("\n")
+            events = [json.loads(one) for one in whole.splitlines() if one.startswith("{")]
             assert [one["event"] for one in events if one["event"].startswith("rules.")] == [
                 "rules.refused",
                 "rules.loaded",

@@ -32,19 +32,21 @@ def test_a_lost_nudge_costs_seconds_only():
         started = time.monotonic()
         ids = line.submit(10, nudge=False)
         line.wait_for(ids)
-        assert time.monotonic() - started < 20  # two seconds on an idle machine; the figure is in bench
+        assert time.monotonic() - started < 40  # two seconds on an idle machine; the figure is in bench
         line.account(ids).assert_clean()
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_calls_and_leaves_the_rest_to_others():
+    # All of them would take it 25 seconds: it has not sent the last when it is told.
     with Line(SLUICE_SIMULATOR_LATENCY_SECONDS="0.5", SLUICE_WORKER_CONCURRENT_CALLS="4") as line:
         busy = line.worker()
-        ids = line.submit(40)
+        ids = line.submit(200)
         wait_until(line.ledger, "the first mails are sent")
         busy.send(signal.SIGTERM)
         assert busy.process.wait(60) == 0
         places = {message.place for message in line.load_all(ids).values()}
         assert places == {Place.DONE, Place.DUE}
+        line.change(latency_seconds=0)
         line.worker()
         line.wait_for(ids)
         account = line.account(ids)

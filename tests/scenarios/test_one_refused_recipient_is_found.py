@@ -88,12 +88,13 @@ def test_recipients_that_the_sandbox_does_not_know_are_named_by_ses_and_bounced(
 def test_a_sender_that_is_not_verified_delays_its_message_and_no_other():
     with Line() as line:
         line.worker()
-        line.fault("not_verified", match_recipient="r0.x", count=3)
+        line.fault("not_verified", match_recipient="r0.x")
         waiting = submit(line, addresses(2))
         line.wait_for([waiting], Place.PARKED)
-        assert line.load(waiting).reason == IDENTITY
+        wait_until(lambda: line.load(waiting).reason == IDENTITY, "it says for what it waits")
         others = line.submit(5)
         line.wait_for(others)
+        line.no_faults()
         line.wait_for([waiting])
         account = line.account([waiting, *others])
         account.assert_clean()
@@ -150,7 +151,7 @@ def test_a_worker_killed_during_the_search_leaves_it_to_the_next(step):
             doomed = line.worker(failpoints=f"{step}=kill")
             if after == 1:
                 message_id = submit(line, addresses(50))
-            wait_until(lambda doomed=doomed: not doomed.is_running(), f"the worker dies at {step}")
+            line.wait_for_death(doomed, step)
         line.worker()
         line.wait_for([message_id])
         account = line.account([message_id])

@@ -13,6 +13,9 @@ from tests.servers import free_port
 
 pytestmark = pytest.mark.processes
 
+#: Of one message: 20 calls, one after the other.
+RECIPIENTS = 1000
+
 
 def command(line: Line, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One `mailsluice …` of an operator."""
@@ -68,9 +71,10 @@ def test_what_is_paused_waits_in_order_and_is_sent_once_when_it_goes_on():
 def test_a_pause_with_an_end_ends_by_itself():
     with Line() as line:
         line.worker()
-        done(line, "pause", "--lane", "express", "--for", "4s")
+        done(line, "pause", "--lane", "express", "--for", "10m")
         ids = line.submit(3)
         wait_in_lane(line, ids)
+        done(line, "pause", "--lane", "express", "--for", "1s")  # another end, now that they wait
         line.wait_for(ids)
         line.account(ids).assert_clean()
         wait_until(lambda: not line.run(lambda spool: spool.read_pauses()), "the pause is gone")
@@ -101,7 +105,7 @@ def test_a_paused_domain_keeps_its_recipients_only_and_they_go_at_once():
         assert message.reason == PAUSED_DOMAIN
         assert "".join(message.states) == "SwS"
         assert "1 message had waited" in done(line, "resume", "--domain", "example.org")
-        line.wait_for([message_id], seconds=20)
+        line.wait_for([message_id])  # by itself it would look again after hours
         account = line.account([message_id])
         account.assert_clean()
         assert account.by_state["sent"] == 3
@@ -111,21 +115,21 @@ def test_a_message_in_the_middle_of_a_call_is_held_after_it():
     with Line() as line:
         line.change(latency_seconds=1.5)
         line.worker()
-        (message_id,) = line.submit(1, recipients=120)
+        (message_id,) = line.submit(1, recipients=RECIPIENTS)
         wait_until(lambda: line.load(message_id).attempts, "the first call is under way")
         assert "on hold as soon as" in done(line, "hold", message_id)
         line.wait_for([message_id], Place.HELD, Place.DONE)
         message = line.load(message_id)
         assert (message.place, message.reason) == (Place.HELD, HELD_BY_OPERATOR)
         sent = len(message.indexes(RecipientState.SENT))
-        assert 0 < sent < 120
-        assert len(message.indexes(RecipientState.WAITING)) == 120 - sent
+        assert 0 < sent < RECIPIENTS
+        assert len(message.indexes(RecipientState.WAITING)) == RECIPIENTS - sent
         line.change(latency_seconds=0)
         done(line, "release", message_id)
         line.wait_for([message_id])
         account = line.account([message_id])
         account.assert_clean()
-        assert (account.by_state["sent"], account.duplicates) == (120, 0)
+        assert (account.by_state["sent"], account.duplicates) == (RECIPIENTS, 0)
 
 
 def test_what_is_held_or_cancelled_by_a_filter_is_never_sent():

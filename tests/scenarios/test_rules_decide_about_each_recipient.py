@@ -81,8 +81,14 @@ def test_every_decision_stands_in_the_events_and_in_the_log(tmp_path):
         assert told["left us"] == ("BOUNCE", {"a@gone.example"})
         assert told["team"][1] == {"b@team.example", "d@team.example"}
         assert all(one["reason"] for one in applied)
-        logged = [one for one in worker.events() if one["event"] == "rule.applied"]
-        assert {(one["rule"], one["message_id"]) for one in logged} >= {(name, message_id) for name in told}
+        wanted = {(name, message_id) for name in told}
+        wait_until(
+            lambda: (
+                {(one["rule"], one["message_id"]) for one in worker.events() if one["event"] == "rule.applied"}
+                >= wanted
+            ),
+            "the decisions stand in the log",
+        )
 
 
 def test_a_message_of_which_nobody_is_left_ends_without_a_call(tmp_path):
@@ -147,9 +153,11 @@ def test_a_part_that_waits_for_its_lane_stops_no_other(tmp_path):
         line.run(lambda spool: operator.pause(spool.redis, [Pause("lane:bulk")], b""))
         (message_id,) = line.submit(1, recipients=["b@team.example", "c@example.net"])
         wait_until(lambda: sent_to(line)["c@example.net"], "the express part is sent")
-        wait_until(lambda: line.load(message_id).seat, "the other part waits for its turn")
-        message = line.load(message_id)
-        assert (message.seat.lane, message.reason) == ("bulk", "waits for its turn")
+        message = wait_until(
+            lambda: (found := line.load(message_id)).seat and found.seat.lane == "bulk" and found,
+            "the other part waits for its turn",
+        )
+        assert message.reason == "waits for its turn"
         assert message.states[1] is RecipientState.SENT
         line.run(lambda spool: operator.resume(spool.redis, ["lane:bulk"], b""))
         line.wait_for([message_id])

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from spool import keys
 from spool.states import Place
 from tests.line import Line, wait_until
 
@@ -61,9 +62,9 @@ def test_refused_connections_delay_mail_until_ses_is_back():
 
 
 def test_a_call_that_ends_without_an_answer_is_repeated_and_doubles_its_batch_only():
-    with Line(SLUICE_RELAY_CALL_TIMEOUT_SECONDS="1") as line:
+    with Line() as line:
         line.worker()
-        for fault in ("hang_after", "close_after", "cut_answer", "html_200"):
+        for fault in ("close_after", "cut_answer", "html_200"):
             line.no_faults()
             line.fault(fault, count=1)
             ids = line.submit(3, recipients=4)
@@ -73,6 +74,34 @@ def test_a_call_that_ends_without_an_answer_is_repeated_and_doubles_its_batch_on
             assert account.duplicates == 4, fault
             outcomes = sorted(one.outcome for message in line.load_all(ids).values() for one in message.attempts)
             assert outcomes == ["accepted", "accepted", "accepted", "unknown"], fault
+
+
+# One call and no more: every other one may take its time.
+IMPATIENT = {
+    "SLUICE_RELAY_CALL_TIMEOUT_SECONDS": "1",
+    "SLUICE_RELAY_RETRY_FIRST_SECONDS": "600",
+    "SLUICE_RELAY_RETRY_MAX_SECONDS": "600",
+}
+
+
+def test_a_call_whose_answer_never_comes_is_repeated_and_doubles_its_batch_only():
+    with Line() as line:
+        impatient = line.worker(**IMPATIENT)
+        line.fault("hang_after", count=1)
+        ids = line.submit(1, recipients=4)
+        line.wait_for(ids, Place.PARKED)
+        impatient.stop()
+        copies = len(line.ledger())  # none, where SES was slower than the worker is patient
+        line.no_faults()
+        ids += line.submit(2, recipients=4)
+        line.worker()
+        line.run(lambda spool: spool.release(ids))
+        line.wait_for(ids)
+        account = line.account(ids)
+        account.assert_clean()
+        assert account.duplicates == 4 * copies
+        outcomes = sorted(one.outcome for message in line.load_all(ids).values() for one in message.attempts)
+        assert outcomes == ["accepted", "accepted", "accepted", "unknown"]
 
 
 def test_calls_whose_answers_are_lost_stop_after_a_few_and_go_on_when_they_come_again():
@@ -97,13 +126,16 @@ def test_calls_whose_answers_are_lost_stop_after_a_few_and_go_on_when_they_come_
 
 
 def test_with_policy_hold_a_call_without_an_answer_is_held_and_sent_again_only_by_the_operator():
-    with Line(SLUICE_RELAY_CALL_TIMEOUT_SECONDS="1", SLUICE_RELAY_UNKNOWN="hold") as line:
-        line.worker()
+    with Line(SLUICE_RELAY_UNKNOWN="hold") as line:
+        impatient = line.worker(**IMPATIENT)
         line.fault("hang_before", count=1)
         (message_id,) = line.submit(1, recipients=2)
         line.wait_for([message_id], Place.HELD)
         assert line.load(message_id).reason == "in doubt: sent or not"
+        impatient.stop()
+        line.no_faults()
         assert line.ledger() == []
+        line.worker()
         line.run(lambda spool: spool.release([message_id]))
         line.wait_for([message_id])
         line.account([message_id]).assert_clean()
@@ -146,10 +178,12 @@ def test_a_refused_bounce_makes_no_bounce_of_its_own():
 
 
 def test_a_message_that_is_too_old_expires_and_is_bounced():
-    with Line(SLUICE_RELAY_MAX_AGE_SECONDS="2") as line:
+    with Line(SLUICE_RELAY_MAX_AGE_SECONDS="600") as line:
         line.worker()
         line.fault("throttle", match_recipient="r0.")
         (message_id,) = line.submit(1)
+        wait_until(lambda: line.load(message_id).attempts, "it was tried")
+        line.run(lambda spool: spool.redis.hincrby(keys.message_key(message_id), "at", -3_600_000))  # an hour ago
         line.wait_for([message_id])
         account = line.account([message_id])
         assert account.by_state == {"expired": 1}

@@ -37,6 +37,8 @@ app.conf.update(
 )
 
 class Pool(LoopPool):
+    close_seconds = float(os.environ.get("CLOSE_SECONDS", "5"))
+
     @asynccontextmanager
     async def lifespan(self):
         if os.environ.get("LIFESPAN") == "fails":
@@ -57,8 +59,8 @@ async def sweep(client):
     raise RuntimeError("the sweeper died")
 
 async def work(client, name, cleanup_seconds):
-    await client.set(f"{name}:began", 1)
     try:
+        await client.set(f"{name}:began", 1)
         while not await client.exists(f"{name}:go"):
             await asyncio.sleep(0.01)
     except asyncio.CancelledError:
@@ -76,7 +78,8 @@ async def meet(n, present=[], everyone=asyncio.Event()):
 
 async def block(seconds):
     app.backend.client.set("block:began", 1)
-    time.sleep(seconds)
+    while not app.backend.client.exists("block:go"):
+        time.sleep(seconds)
 
 async def leave():
     raise SystemExit(3)
@@ -139,7 +142,7 @@ class Worker:
     def end(self, number: int | None = None) -> int:
         if number is not None:
             self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def close(self) -> None:
         self.process.kill()
@@ -148,7 +151,7 @@ class Worker:
         self.store.close()
 
 
-def until(condition: Callable[[], bool], why: Callable[[], str], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], why: Callable[[], str], seconds: float = 60.0) -> None:
     end = monotonic() + seconds
     while not condition():
         assert monotonic() < end, why()
@@ -183,41 +186,52 @@ def worker() -> Iterator[Worker]:
 
 def test_results_come_back(worker: Worker) -> None:
     worker.store.set("result:go", 1)
-    assert worker.call("wait", "result").get(timeout=20) == "result"
+    assert worker.call("wait", "result").get(timeout=60) == "result"
 
 
 def test_thirty_two_coroutines_are_under_way_at_once(worker: Worker) -> None:
     for result in [worker.call("meet", 32) for _ in range(32)]:
-        result.get(timeout=20)
+        result.get(timeout=60)
 
 
 def test_a_coroutine_that_exits_fails_its_task_and_nothing_else(worker: Worker) -> None:
     with pytest.raises(RuntimeError, match="SystemExit"):
-        worker.call("leave").get(timeout=20)
-    worker.call("nothing").get(timeout=20)
+        worker.call("leave").get(timeout=60)
+    worker.call("nothing").get(timeout=60)
 
 
 def test_a_soft_limit_lets_the_coroutine_clean_up(worker: Worker) -> None:
-    with pytest.raises(SoftTimeLimitExceeded):
-        worker.call("wait", "soft", 0.2, soft_time_limit=0.2, time_limit=30).get(timeout=20)
-    assert worker.store.exists("soft:cleaned")
-    assert "Soft time limit (0.2s) exceeded for wait" in worker.log()
+    for name in names_until_begun(worker, "soft"):
+        with pytest.raises(SoftTimeLimitExceeded):
+            worker.call("wait", name, 0.2, soft_time_limit=0.2, time_limit=60).get(timeout=60)
+    assert worker.store.exists(f"{name}:cleaned")
+    until(lambda: "Soft time limit (0.2s) exceeded for wait" in worker.log(), worker.log)
 
 
 def test_a_hard_limit_leaves_the_coroutine_behind(worker: Worker) -> None:
-    result = worker.call("wait", "hard", 60, soft_time_limit=0.2, time_limit=0.5)
-    with pytest.raises(TimeLimitExceeded):
-        result.get(timeout=20)
+    for name in names_until_begun(worker, "hard"):
+        result = worker.call("wait", name, 600, soft_time_limit=0.2, time_limit=0.5)
+        with pytest.raises((SoftTimeLimitExceeded, TimeLimitExceeded)) as raised:
+            result.get(timeout=60)
+    assert raised.type is TimeLimitExceeded
     assert result.state == "FAILURE"
-    assert worker.store.exists("hard:cancelled")
-    assert not worker.store.exists("hard:cleaned")
+    worker.has(f"{name}:cancelled")
+    assert not worker.store.exists(f"{name}:cleaned")
+
+
+def names_until_begun(worker: Worker, kind: str) -> Iterator[str]:
+    """Names for `wait`, until one of its coroutines had begun: on a busy machine a limit may be over before."""
+    for number in range(20):
+        yield f"{kind}{number}"
+        if worker.store.exists(f"{kind}{number}:began"):
+            return
 
 
 def test_a_limit_set_by_remote_control_is_kept() -> None:
     with started(1) as worker:
-        assert worker.app.control.time_limit("wait", soft=0.2, hard=30, reply=True, timeout=5, limit=1)
+        assert worker.app.control.time_limit("wait", soft=0.2, hard=60, reply=True, timeout=60, limit=1)
         with pytest.raises(SoftTimeLimitExceeded):
-            worker.call("wait", "remote").get(timeout=20)
+            worker.call("wait", "remote").get(timeout=60)
 
 
 def test_a_terminated_task_is_cancelled_and_recorded_as_revoked(worker: Worker) -> None:
@@ -225,13 +239,13 @@ def test_a_terminated_task_is_cancelled_and_recorded_as_revoked(worker: Worker) 
     worker.has("revoked:began")
     result.revoke(terminate=True)
     worker.has("revoked:cleaned")
-    worker.call("nothing").get(timeout=20)
-    assert result.state == "REVOKED"
+    worker.call("nothing").get(timeout=60)
+    until(lambda: result.state == "REVOKED", worker.log)
     until(lambda: not names_active(worker, "revoked"), worker.log)
 
 
 def names_active(worker: Worker, name: str) -> list[str]:
-    replies = worker.app.control.inspect(timeout=5, limit=1).active() or {}
+    replies = worker.app.control.inspect(timeout=60, limit=1).active() or {}
     return [task["name"] for tasks in replies.values() for task in tasks if task["args"][:1] == [name]]
 
 
@@ -239,12 +253,12 @@ def test_inspect_shows_active_tasks_and_the_pool(worker: Worker) -> None:
     result = worker.call("wait", "shown")
     worker.has("shown:began")
     assert names_active(worker, "shown") == ["wait"]
-    (stats,) = worker.app.control.inspect(timeout=5, limit=1).stats().values()
+    (stats,) = worker.app.control.inspect(timeout=60, limit=1).stats().values()
     assert stats["pool"]["implementation"] == "tasks:Pool"
     assert stats["pool"]["max-concurrency"] == 32
     assert stats["pool"]["running"] >= 1
     worker.store.set("shown:go", 1)
-    assert result.get(timeout=20) == "shown"
+    assert result.get(timeout=60) == "shown"
 
 
 def test_no_more_tasks_are_taken_than_there_are_threads() -> None:
@@ -252,23 +266,28 @@ def test_no_more_tasks_are_taken_than_there_are_threads() -> None:
         results = [worker.call("wait", f"slow{n}") for n in range(10)]
         worker.has("slow0:began")
         worker.has("slow1:began")
-        inspect = worker.app.control.inspect(timeout=5, limit=1)
+        inspect = worker.app.control.inspect(timeout=60, limit=1)
         for _ in range(5):  # each question makes the worker come round once more
             (reserved,) = inspect.reserved().values()
             (active,) = inspect.active().values()
             assert (len(reserved), len(active), worker.store.llen("celery")) == (0, 2, 8)
         for n in range(10):
             worker.store.set(f"slow{n}:go", 1)
-        assert [result.get(timeout=20) for result in results] == [f"slow{n}" for n in range(10)]
+        assert [result.get(timeout=60) for result in results] == [f"slow{n}" for n in range(10)]
 
 
 def test_the_end_of_a_task_makes_the_worker_take_the_next_at_once() -> None:
     with started(1, EVENTS="0") as worker:
-        worker.call("nothing").get(timeout=20)
-        began = monotonic()
-        for result in [worker.call("nothing") for _ in range(10)]:
-            result.get(timeout=30)
-        assert monotonic() - began < 5  # a sleeping worker would look for the next one about once a second
+        worker.call("nothing").get(timeout=60)
+        # A sleeping worker would look for the next one about once a second, every time.
+        assert any(seconds_of_ten(worker) < 5 for _ in range(4))
+
+
+def seconds_of_ten(worker: Worker) -> float:
+    began = monotonic()
+    for result in [worker.call("nothing") for _ in range(10)]:
+        result.get(timeout=60)
+    return monotonic() - began
 
 
 def test_a_warm_shutdown_lets_running_tasks_end_and_then_closes_the_tools() -> None:
@@ -283,21 +302,19 @@ def test_a_warm_shutdown_lets_running_tasks_end_and_then_closes_the_tools() -> N
         assert worker.store.lrange("lifespan", 0, -1) == ["opened"]
         worker.store.set("warm:go", 1)
         assert worker.end() == 0
-        assert result.get(timeout=20) == "warm"
+        assert result.get(timeout=60) == "warm"
         assert worker.store.lrange("lifespan", 0, -1) == ["opened", "closed"]
 
 
 @pytest.mark.parametrize("first", [None, signal.SIGTERM])
 def test_a_cold_shutdown_cancels_coroutines_and_ends(first: int | None) -> None:
-    with started(2) as worker:
+    with started(2, CLOSE_SECONDS="30") as worker:
         worker.call("wait", "cold", 0.1)
         worker.has("cold:began")
         if first is not None:
             worker.process.send_signal(first)
             until(lambda: "Warm shutdown" in worker.log(), worker.log)
-        began = monotonic()
         worker.end(signal.SIGQUIT)
-        assert monotonic() - began < 10
         assert worker.store.exists("cold:cleaned")
         assert worker.store.lrange("lifespan", 0, -1) == ["opened", "closed"]
         assert "Traceback" not in worker.log()
@@ -308,21 +325,21 @@ def test_a_cold_shutdown_ends_even_when_synchronous_code_does_not(task: str, sig
     with started(2) as worker:
         worker.call(task, 600)
         worker.has(sign)
-        began = monotonic()
         assert worker.end(signal.SIGQUIT) == 1
-        assert monotonic() - began < 20
         assert "worker.threads_stuck" in worker.log()
         assert "time.sleep(seconds)" in worker.log()
 
 
 def test_a_blocked_loop_is_reported_with_the_place() -> None:
     with started(2) as worker:
-        result = worker.call("block", 4, time_limit=0.5)
+        result = worker.call("block", 0.05, time_limit=2)
         with pytest.raises(TimeLimitExceeded):
-            result.get(timeout=20)
-        assert "worker.loop_blocked" in worker.log()
-        assert "in block" in worker.log()
-        worker.call("nothing").get(timeout=20)
+            result.get(timeout=60)
+        worker.has("block:began")
+        until(lambda: "worker.loop_blocked" in worker.log(), worker.log)
+        until(lambda: "in block" in worker.log(), worker.log)
+        worker.store.set("block:go", 1)
+        worker.call("nothing").get(timeout=60)
 
 
 def test_a_lifespan_that_cannot_start_ends_the_worker() -> None:

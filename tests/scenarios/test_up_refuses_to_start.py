@@ -70,7 +70,7 @@ def test_a_second_one_on_the_same_folder_is_told_who_has_it() -> None:
             assert f"The data dir {up.data_dir} is in use by mailsluice up, process {up.process.pid}" in said
         with refused(data_dir=up.data_dir, ports=up.ports) as said:
             assert len(said.splitlines()) == 1 + len(DOORS)
-        assert up.fetch("api", "/healthz")[0] == 200
+        up.wait_until(lambda: up.fetch("api", "/healthz")[0] == 200, "the first one works on")
 
 
 def test_a_certificate_that_cannot_be_used_is_told_before_anything_starts(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ def test_the_printed_line_sends_a_mail_that_is_seen_everywhere_but_in_a_real_acc
             assert f"127.0.0.1:{up.ports[name]}" in up.stdout
         assert str(up.data_dir) in up.stdout
 
-        subprocess.run(printed_line(up), shell=True, check=True, timeout=30)
+        subprocess.run(printed_line(up), shell=True, check=True, timeout=90)
         up.wait_until(up.ledger, "the simulator has the mail")
         assert up.ledger()[0]["destinations"] == ["you@example.com"]
         assert b"First mail" in up.fetch("simulator", "/")[1]
         up.wait_until(lambda: any(event.get("eventType") == "Send" for event in up.events()), "events.ndjson has it")
-        assert up.fetch("api", "/healthz")[0] == 200
-        assert up.fetch("flower", "/healthcheck")[0] == 200
+        up.wait_until(lambda: up.fetch("api", "/healthz")[0] == 200, "the api says that all is well")
+        up.wait_until(lambda: up.fetch("flower", "/healthcheck")[0] == 200, "Flower is well")
         assert up.stop() == 0
         assert up.survivors() == []
         assert not (up.data_dir / "run.json").exists()

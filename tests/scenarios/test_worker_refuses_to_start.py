@@ -45,4 +45,4 @@ def test_a_worker_whose_server_is_away_at_its_start_works_as_soon_as_it_answers(
 def test_a_grace_that_is_shorter_than_a_call_is_told():
     with Line() as line:
         worker = line.worker(SLUICE_WORKER_SHUTDOWN_GRACE_SECONDS="2", SLUICE_RELAY_CALL_TIMEOUT_SECONDS="5")
-        assert [event for event in worker.events() if event["event"] == "worker.grace_short"]
+        wait_until(lambda: any(event["event"] == "worker.grace_short" for event in worker.events()), "it is told")

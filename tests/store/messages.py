@@ -83,6 +83,12 @@ async def nudge_is_late(redis: aioredis.Redis, *message_ids: str) -> None:
     await redis.zadd(keys.DUE, dict.fromkeys(message_ids, 1), xx=True)
 
 
+async def no_nudge_is_late(redis: aioredis.Redis) -> None:
+    """As if everything that is due had come there this moment, and the moment lasted: none of its nudges is lost."""
+    due = await redis.zrange(keys.DUE, 0, -1)
+    await redis.zadd(keys.DUE, dict.fromkeys(due, 9_999_999_999_999), xx=True)
+
+
 async def places_of(redis: aioredis.Redis, message_id: str) -> set[Place]:
     """Every place whose zset names the message."""
     return {place for place, key in ZSETS.items() if await redis.zscore(key, message_id) is not None}

@@ -1,6 +1,8 @@
 """Takes, lanes and turns for the tests of the store."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from spool import keys
 from spool.records import Settlement
@@ -11,6 +13,8 @@ from tests.store.messages import accepted_and_claimed, an_intent
 
 ROUTE = "main"
 _TOKENS = {"c", "r", "s"}
+_HOUR_MS = 3_600_000
+Found = TypeVar("Found")
 UNLIMITED = RouteLimits(ROUTE, lanes=(("express", 100), ("bulk", 80)))
 
 
@@ -64,8 +68,24 @@ async def set_route(spool: Spool, route: str = ROUTE, **fields: float) -> None:
     """Fields of the route's hash; with tokens (c, r_express …) nothing more flows into the buckets."""
     names = {name.replace("_", ":"): value for name, value in fields.items()}
     if _TOKENS & {name.partition(":")[0] for name in names}:
-        names["bt"] = await now_ms(spool) + 3_600_000
+        names["bt"] = await now_ms(spool) + _HOUR_MS
     await spool.redis.hset(keys.route_key(route), mapping=names)
+
+
+async def put_off(spool: Spool, *instants: str, route: str = ROUTE) -> None:
+    """As if these instants of the route came an hour later: a test that is stopped for a while does not reach them."""
+    for field in instants:
+        await spool.redis.hincrby(keys.route_key(route), field, _HOUR_MS)
+
+
+async def in_time(spool: Spool, doing: Callable[[], Awaitable[Found]], within_ms: int) -> Found:
+    """What `doing` found when it took less than that by the server's clock; a machine that was busy tries again."""
+    for _ in range(30):
+        begun_ms = await now_ms(spool)
+        found = await doing()
+        if await now_ms(spool) - begun_ms < within_ms:
+            return found
+    raise AssertionError(f"it never took less than {within_ms} ms")
 
 
 async def now_ms(spool: Spool) -> int:

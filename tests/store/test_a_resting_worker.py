@@ -51,7 +51,7 @@ async def test_its_failover_begins_no_walk_until_it_is_called_back(spool):
     await until(lambda: asked > 3)  # looks that found the route closed
     assert await places_of(spool.redis, message_id) == {Place.PARKED}
     is_resting = False
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await places_of(spool.redis, message_id) != {Place.DUE}:
             await asyncio.sleep(0.01)
     running.cancel()

@@ -101,7 +101,8 @@ async def test_an_unknown_id_finds_nothing(spool: Spool, asked: str):
 async def test_the_index_is_kept_for_ten_days_and_no_longer(spool: Spool):
     await spool.accept(a_message(header_message_id="one@example.com"))
     [bucket] = [key async for key in spool.redis.scan_iter("{ms}:i:*")]
-    assert 10 * 86400 < await spool.redis.ttl(bucket) <= 11 * 86400
+    # A minute less: another day may begin between the commit and this look.
+    assert 10 * 86400 - 60 < await spool.redis.ttl(bucket) <= 11 * 86400
 
 
 async def test_a_message_that_cannot_be_encoded_harms_no_other_in_its_group(spool: Spool):

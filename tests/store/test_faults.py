@@ -5,9 +5,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import asyncio as aioredis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.errors import TryLater
 from config.redis_clients import redis_client
@@ -148,23 +152,26 @@ async def test_a_server_that_misses_its_replicas_is_unavailable(own_server: Redi
 async def test_a_frozen_server_is_unavailable_after_the_time_limit_and_a_repeat_makes_one_message(
     own_server: RedisServer, tmp_path: Path
 ):
-    async with open_test_spool(own_server.url, tmp_path, answer_seconds=0.2) as spool:
-        await spool.accept(a_message())
-        message = a_message()
+    async with (
+        open_test_spool(own_server.url, tmp_path, answer_seconds=0.2) as spool,
+        open_test_spool(own_server.url, tmp_path, answer_seconds=30) as patient,
+    ):
+        first, message = a_message(), a_message()
+        await until_done(lambda: spool.accept(first))
         own_server.freeze()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             await spool.accept(message)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9.5, "the limit that counts is not the usual one of 10 s"
         own_server.thaw()
         await until_done(lambda: spool.accept(message))
-        assert (await numbers(spool.redis, keys.COUNTERS))["accepted_messages"] == 2
+        assert (await numbers(patient.redis, keys.COUNTERS))["accepted_messages"] == 2
 
 
 async def test_a_pause_within_the_time_limit_is_only_slow(own_server: RedisServer, tmp_path: Path):
     async with open_test_spool(own_server.url, tmp_path) as spool:
-        own_server.call("CLIENT", "PAUSE", 1500, "WRITE")
         began = time.monotonic()
+        own_server.call("CLIENT", "PAUSE", 1500, "WRITE")
         messages = [a_message() for _ in range(30)]
         await asyncio.gather(*(spool.accept(message) for message in messages))
         assert time.monotonic() - began > 1
@@ -176,7 +183,8 @@ async def test_messages_withdrawn_while_the_server_was_frozen_never_appear(own_s
         open_test_spool(own_server.url, tmp_path, answer_seconds=0.2) as door,
         open_test_spool(own_server.url, tmp_path, answer_seconds=30) as other,
     ):
-        await door.accept(a_message())
+        first = a_message()
+        await until_done(lambda: door.accept(first))
         await other.redis.ping()
         own_server.freeze()
         messages = [a_message() for _ in range(5)]
@@ -317,9 +325,17 @@ def test_the_servers_errors_are_told_apart(text: str, kind: type[TryLater] | Non
     assert (type(meaning) if meaning else None) is kind
 
 
+async def the_only_connection(redis: aioredis.Redis) -> Any:
+    """However long it takes to open it."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
+                return await redis.connection_pool.get_connection()
+
+
 async def test_no_connection_left_in_the_pool_is_unavailable(server: RedisServer, tmp_path: Path):
     redis = redis_client(server.url, connections=1, answer_seconds=0.1)
-    taken = await redis.connection_pool.get_connection()
+    taken = await the_only_connection(redis)
     with pytest.raises(StoreUnavailable):
         await scripts.FIND(redis, [keys.index_of("x")])
     await redis.connection_pool.release(taken)

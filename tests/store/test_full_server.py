@@ -13,7 +13,7 @@ from spool.states import IN_LANE, Place, RecipientState
 from spool.store import Spool
 from tests.servers import RedisServer
 from tests.store.messages import a_message, an_intent, end_lease, numbers, open_test_spool, wake_now
-from tests.store.taking import a_seat, intended, limits, look
+from tests.store.taking import a_seat, intended, limits, look, set_route
 
 # What the server refuses without the mail is its own memory plus this.
 _ROOM_BYTES = 2 * 1024 * 1024
@@ -99,8 +99,9 @@ async def test_sweeps_work_on_a_full_server(own_server: RedisServer, tmp_path: P
 
 async def test_waiting_mail_gets_its_turn_on_a_full_server(own_server: RedisServer, tmp_path: Path):
     async with open_test_spool(own_server.url, tmp_path) as spool:
-        ids = await _filled(own_server, spool)
         route = limits(14, 100)
+        await set_route(spool, c=1, r_express=1, r_bulk=1, s_bulk=1)  # one call, and nothing more flows in
+        ids = await _filled(own_server, spool)
         asked = await spool.may_ask_quota(route.name, 60)
         assert asked
         await spool.note_quota(

@@ -6,7 +6,7 @@ from pathlib import Path
 from spool import keys
 from spool.records import Settlement
 from spool.states import IN_DOUBT, Place, RecipientState
-from spool.store import Spool
+from spool.store import Spool, Sweep
 from tests.servers import RedisServer
 from tests.store.messages import (
     a_message,
@@ -14,12 +14,14 @@ from tests.store.messages import (
     an_intent,
     end_lease,
     events_of,
+    no_nudge_is_late,
     nudge_is_late,
     numbers,
     open_test_spool,
     places_of,
     wake_now,
 )
+from tests.store.taking import in_time
 
 
 async def test_twenty_claimers_of_two_hundred_messages_never_share_one(server: RedisServer, tmp_path: Path):
@@ -162,15 +164,23 @@ async def test_two_sweepers_at_once_end_each_lease_once(server: RedisServer, tmp
             else:
                 await one.settle(Settlement(each.lease, to="parked", after_seconds=60, reason="throttled"))
                 await wake_now(one.redis, each.lease.message_id)
-        sweeps = await asyncio.gather(
-            *(spool.sweep(limit=7, max_crashes=9, nudges=100) for _ in range(6) for spool in (one, two))
-        )
+
+        async def swept() -> list[Sweep]:
+            sweeps = (spool.sweep(limit=7, max_crashes=9, nudges=100) for _ in range(6) for spool in (one, two))
+            return await asyncio.gather(*sweeps)
+
+        sweeps = await swept()
         ended = [id_ for sweep in sweeps for id_ in sweep.lease_ended]
-        nudged = [id_ for sweep in sweeps for id_, _ in sweep.to_nudge]
         assert len(ended) == len(set(ended)) == 30
         assert sum(sweep.woken for sweep in sweeps) == 30
-        assert len(nudged) == len(set(nudged)) == 60
+        assert {id_ for sweep in sweeps for id_, _ in sweep.to_nudge} == {message.message_id for message in messages}
         assert await one.redis.hgetall(keys.REASONS) == {}
+
+        async def nudged() -> list[str]:
+            await nudge_is_late(one.redis, *ended)
+            return [id_ for sweep in await swept() for id_, _ in sweep.to_nudge if id_ in ended]
+
+        assert sorted(await in_time(one, nudged, 900)) == sorted(ended), "the nudge of each is wanted once"
 
 
 async def test_a_sweep_stays_within_its_limits(spool: Spool):
@@ -188,13 +198,21 @@ async def test_a_sweep_stays_within_its_limits(spool: Spool):
 
 
 async def test_a_due_message_is_nudged_when_its_nudge_was_lost_and_not_again_at_once(spool: Spool):
-    first, second = a_message(), a_message()
+    first = a_message()
     await spool.accept(first)
-    await spool.accept(second)
-    assert (await spool.sweep(limit=10, max_crashes=9, nudges=10)).to_nudge == (), "the door's nudge is on its way"
-    await nudge_is_late(spool.redis, first.message_id)
-    assert (await spool.sweep(limit=10, max_crashes=9, nudges=10)).to_nudge == ((first.message_id, 0),)
-    assert (await spool.sweep(limit=10, max_crashes=9, nudges=10)).to_nudge == ()
+
+    async def of_a_new_one() -> tuple[tuple[str, int], ...]:
+        await no_nudge_is_late(spool.redis)
+        await spool.accept(a_message())
+        return (await spool.sweep(limit=10, max_crashes=9, nudges=10)).to_nudge
+
+    async def of_one_whose_nudge_was_lost() -> list[tuple[tuple[str, int], ...]]:
+        await no_nudge_is_late(spool.redis)
+        await nudge_is_late(spool.redis, first.message_id)
+        return [(await spool.sweep(limit=10, max_crashes=9, nudges=10)).to_nudge for _ in range(2)]
+
+    assert await in_time(spool, of_a_new_one, 900) == (), "the door's nudge is on its way"
+    assert await in_time(spool, of_one_whose_nudge_was_lost, 900) == [((first.message_id, 0),), ()]
 
 
 async def test_a_message_of_a_lost_worker_is_nudged_with_its_crashes_at_once(spool: Spool):
@@ -205,13 +223,16 @@ async def test_a_message_of_a_lost_worker_is_nudged_with_its_crashes_at_once(spo
 
 
 async def test_a_parked_message_wakes_by_the_servers_clock(spool: Spool):
-    claimed = await accepted_and_claimed(spool)
-    await spool.settle(Settlement(claimed.lease, to="parked", after_seconds=0.05, reason="throttled"))
+    soon, later = [await accepted_and_claimed(spool) for _ in range(2)]
+    await spool.settle(Settlement(later.lease, to="parked", after_seconds=3600, reason="throttled"))
     assert (await spool.sweep(limit=10, max_crashes=9, nudges=10)).woken == 0
-    limit = time.monotonic() + 10
-    while not (await spool.sweep(limit=10, max_crashes=9, nudges=10)).woken:
+    await spool.settle(Settlement(soon.lease, to="parked", after_seconds=0.05, reason="throttled"))
+    limit = time.monotonic() + 60
+    while not (woken := (await spool.sweep(limit=10, max_crashes=9, nudges=10)).woken):
         assert time.monotonic() < limit
-    assert await places_of(spool.redis, claimed.lease.message_id) == {Place.DUE}
+    assert woken == 1
+    assert await places_of(spool.redis, soon.lease.message_id) == {Place.DUE}
+    assert await places_of(spool.redis, later.lease.message_id) == {Place.PARKED}
 
 
 async def test_a_release_makes_doubt_a_new_attempt_and_forgets_failures(spool: Spool):

@@ -61,7 +61,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     @rule(who=WHO, call=CALLS, content=CONTENTS, is_sync=st.booleans())
     def begin(self, who: int, call: str, content: bytes, *, is_sync: bool):
-        doing = self.flows[who].begin(self.message, content, invocation_id=call, seconds=60, is_sync=is_sync)
+        doing = self.flows[who].begin(self.message, content, invocation_id=call, seconds=3600, is_sync=is_sync)
         token = self.run(doing)
         assert bool(token) == is_sync
         if is_sync:

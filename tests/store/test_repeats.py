@@ -176,7 +176,7 @@ async def test_what_was_answered_outlives_a_kill_of_the_server(own_server: Redis
         own_server.kill()
         own_server.start()
         told = ""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not told:
                 try:
                     told = await spool.accept(keyed())

@@ -66,9 +66,10 @@ async def test_a_sender_is_warned_of_and_then_paused_once(spool):
 async def test_after_a_resume_it_counts_anew(spool):
     watched = reputation(spool)
     await watched.note(SENDER, user="", delivered=50, bounced=50)
+    before_ms = await now_ms(spool)
     assert await operator.resume(spool.redis, [f"user:{SENDER}"], b"{}")
     assert await standings(spool) == ()
-    late = await watched.note(SENDER, user="", bounced=5, at_ms=await now_ms(spool) - 1000)
+    late = await watched.note(SENDER, user="", bounced=5, at_ms=before_ms - 1000)
     assert (late.level, late.figures) == ("well", SenderFigures(0, 0, 0))
     again = await watched.note(SENDER, user="", delivered=30, bounced=1)
     assert (again.level, again.figures) == ("well", SenderFigures(30, 1, 0))

@@ -18,10 +18,13 @@ async def test_what_became_of_recipients_is_counted_with_their_states(spool: Spo
     for _ in range(2):  # its answer was lost
         assert await spool.settle(settlement)
     await spool.settle(Settlement(claimed.lease, number=2, to="held", reason="x", counts={"sent_recipients": 1}))
-    [point] = await send_statistics(spool.redis)
-    assert point == SendDataPoint(point.at_s, attempts=4, rejects=1)
-    assert point.at_s % SLOT_SECONDS == 0
-    assert abs(time.time() - point.at_s) < SLOT_SECONDS + 60
+    points = await send_statistics(spool.redis)
+    assert (sum(one.attempts for one in points), sum(one.rejects for one in points)) == (4, 1)
+    assert len(points) in {1, 2}, "another slot may have begun between the two"
+    for point in points:
+        assert point == SendDataPoint(point.at_s, attempts=point.attempts, rejects=point.rejects)
+        assert point.at_s % SLOT_SECONDS == 0
+        assert abs(time.time() - point.at_s) < SLOT_SECONDS + 60
 
 
 async def test_suppressed_recipients_are_bounces_as_their_event_says(spool: Spool):

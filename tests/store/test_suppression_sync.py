@@ -219,7 +219,7 @@ async def test_it_runs_on_when_the_account_is_away(suppression, capsys):
         yield account
 
     task = asyncio.create_task(SuppressionSync(at_once, suppression, opened).run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while account.errors:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0)

@@ -24,9 +24,11 @@ from tests.store.taking import (
     ROUTE,
     UNLIMITED,
     a_seat,
+    in_time,
     intended,
     limits,
     now_ms,
+    put_off,
     queued,
     set_route,
     taken,
@@ -52,19 +54,21 @@ async def test_a_call_passes_with_one_token_and_its_debt_is_silence(spool: Spool
 
 
 async def test_after_the_wait_that_was_told_a_call_passes(spool: Spool):
-    fast = limits(400)
+    slow, bucket = limits(1), keys.route_key(ROUTE)
     claimed = await accepted_and_claimed(spool)
-    assert await taken(spool, fast, 50) == Granted()
-    denied = await intended(spool, claimed, a_seat(), fast)
+    assert await taken(spool, slow, 50) == Granted()
+    denied = await intended(spool, claimed, a_seat(), slow)
     assert isinstance(denied, Denied)
-    assert 0 < denied.wait_ms <= 127
-    await asyncio.sleep(denied.wait_ms / 1000 + 0.001)
-    assert await intended(spool, claimed, a_seat(), fast) == Granted()
+    assert 0 < denied.wait_ms <= 50 / 0.95 * 1000
+    await spool.redis.hincrbyfloat(bucket, "bt", -denied.wait_ms / 2)  # as if half of the time had passed
+    assert isinstance(await intended(spool, claimed, a_seat(), slow), Denied)
+    await spool.redis.hincrbyfloat(bucket, "bt", -denied.wait_ms / 2)
+    assert await intended(spool, claimed, a_seat(), slow) == Granted()
 
 
 async def test_a_denied_intent_writes_nothing_and_may_be_asked_for_again(spool: Spool):
     claimed = await accepted_and_claimed(spool, recipients=2)
-    route = limits(10)
+    route = limits(1)
     assert await taken(spool, route, 50) == Granted()
     key = keys.message_key(claimed.lease.message_id)
     before = await spool.redis.hgetall(key), await events_of(spool.redis), await numbers(spool.redis, keys.COUNTERS)
@@ -114,7 +118,7 @@ async def test_four_clients_at_once_never_take_more_than_the_rate_allows(server:
 
         async def client(spool: Spool, recipients: int) -> None:
             claimed, number = await accepted_and_claimed(spool, recipients=recipients), 0
-            while time.monotonic() < begun + 2:
+            while sum(taken for _, taken in log) < 2 * rate:
                 number += 1
                 attempt = an_intent(1, tuple(range(recipients)))
                 intent = Settlement(claimed.lease, number=number, attempts=(attempt,))
@@ -125,13 +129,13 @@ async def test_four_clients_at_once_never_take_more_than_the_rate_allows(server:
                 else:
                     log.append((time.monotonic(), recipients))
 
-        await asyncio.gather(*(client(spool, recipients) for spool in spools for recipients in (1, 7, 23)))
+        async with asyncio.timeout(90):  # clients that only wait would keep any limit
+            await asyncio.gather(*(client(spool, recipients) for spool in spools for recipients in (1, 7, 23)))
         total = 0
         for at, recipients in sorted(log):
             total += recipients
             # the first token, what flowed in until the answer came, and the debt of one call
             assert total <= 1 + rate * (at - begun) + 22
-        assert total > rate * 1.5, "clients that only wait would keep any limit"
         assert (await view(spools[0], route)).sent_last_24_hours == total
 
 
@@ -176,11 +180,11 @@ async def test_whoever_finds_somebody_waiting_in_its_lane_or_one_before_it_joins
 async def test_nothing_is_granted_while_an_operator_pauses_it(spool: Spool, scope: str):
     await spool.redis.hset(keys.PAUSES, scope, '{"until":0,"since":1,"why":"x","by":"me"}')
     assert await taken(spool, UNLIMITED) == Denied("paused", 60_000)
-    soon = await now_ms(spool) + 5000
+    soon = await now_ms(spool) + 50_000
     await spool.redis.hset(keys.PAUSES, scope, f'{{"until":{soon},"since":1,"why":"x","by":"me"}}')
     denied = await taken(spool, UNLIMITED)
     assert isinstance(denied, Denied)
-    assert 0 < denied.wait_ms <= 5000
+    assert 0 < denied.wait_ms <= 50_000
     await spool.redis.hset(keys.PAUSES, scope, '{"until":1,"since":1,"why":"x","by":"me"}')
     assert await taken(spool, UNLIMITED) == Granted()
 
@@ -203,10 +207,13 @@ class TestRates:
     async def test_without_a_rate_throttle_answers_bring_a_silence_that_grows(self, spool: Spool):
         for longest in (1500, 2100, 3000):
             await _told(spool, RouteFact("throttled", ROUTE))
+            await put_off(spool, "cut")
+            cut_ms, before_ms = int(await spool.redis.hget(keys.route_key(ROUTE), "cut")), await now_ms(spool)
             denied = await taken(spool, UNLIMITED)
             assert isinstance(denied, Denied)
             assert denied.why == "rate"
-            assert longest * 0.6 < denied.wait_ms <= longest
+            assert before_ms + denied.wait_ms - cut_ms <= longest
+            assert await now_ms(spool) + denied.wait_ms - cut_ms > longest * 0.6
             await set_route(spool, cut=await now_ms(spool) - 5000)
         assert await taken(spool, UNLIMITED) == Granted()
 
@@ -240,28 +247,34 @@ class TestRates:
 
     async def test_a_throttle_answer_slows_down_and_brings_a_second_of_silence(self, spool: Spool):
         route, fact = limits(100), RouteFact("throttled", ROUTE, "Throttling", "Maximum sending rate exceeded.")
-        await spool.gate([route], limit=0)
-        await set_route(spool, c=40)
-        await _told(spool, fact)
-        assert (await view(spool, route)).factor == pytest.approx(0.7, abs=0.03)
-        denied = await taken(spool, route)
-        assert isinstance(denied, Denied)
-        assert 600 < denied.wait_ms <= 1000
-        await _told(spool, fact)
-        assert (await view(spool, route)).factor == pytest.approx(0.7, abs=0.03), "once a second at most"
+
+        async def throttled_twice() -> float:
+            await spool.redis.delete(keys.route_key(ROUTE))
+            await spool.gate([route], limit=0)
+            await set_route(spool, c=40)
+            await _told(spool, fact)
+            assert (await view(spool, route)).factor == pytest.approx(0.75, abs=0.08)
+            denied = await taken(spool, route)
+            assert isinstance(denied, Denied)
+            assert 600 < denied.wait_ms <= 1000
+            await _told(spool, fact)
+            return (await view(spool, route)).factor
+
+        assert await in_time(spool, throttled_twice, 900) == pytest.approx(0.7, abs=0.03), "once a second at most"
         await set_route(spool, cut=await now_ms(spool) - 1001)
         await _told(spool, fact)
-        assert (await view(spool, route)).factor == pytest.approx(0.49, abs=0.03)
+        assert (await view(spool, route)).factor == pytest.approx(0.54, abs=0.08)
 
     async def test_the_factor_recovers_a_hundredth_a_second_and_never_falls_below_its_floor(self, spool: Spool):
         route = limits(100)
         await set_route(spool, fa=0.5, ft=await now_ms(spool) - 20_000)
-        assert (await view(spool, route)).factor == pytest.approx(0.7, abs=0.03)
+        assert 0.7 <= (await view(spool, route)).factor < 0.9
         await set_route(spool, fa=0.5, ft=await now_ms(spool) - 90_000)
         assert (await view(spool, route)).factor == 1
         await set_route(spool, fa=1 / 64, ft=await now_ms(spool))
+        await put_off(spool, "ft")  # nothing recovers meanwhile
         await _told(spool, RouteFact("throttled", ROUTE))
-        assert (await view(spool, route)).factor == pytest.approx(1 / 64, abs=0.02)
+        assert float(await spool.redis.hget(keys.route_key(ROUTE), "fa")) == pytest.approx(1 / 64)
 
     @pytest.mark.parametrize(("kind", "is_given"), [("refused", True), ("ok", True), ("throttled", False)])
     async def test_a_call_that_ses_did_not_take_costs_nearly_nothing(self, spool: Spool, kind, is_given):
@@ -290,6 +303,13 @@ class TestRates:
 async def _told(spool: Spool, *facts: RouteFact) -> None:
     claimed = await accepted_and_claimed(spool)
     assert await spool.settle(Settlement(claimed.lease, number=1, to="due", facts=facts))
+
+
+async def _probe_comes(spool: Spool, seconds: int, since_ms: int) -> None:
+    """So long after an instant between that one and now."""
+    trouble = (await view(spool, UNLIMITED)).trouble
+    assert trouble is not None
+    assert since_ms <= trouble.probe_at_ms - seconds * 1000 <= await now_ms(spool)
 
 
 class TestDailyQuota:
@@ -336,7 +356,8 @@ class TestDailyQuota:
 
     async def test_what_is_older_than_a_day_does_not_count(self, spool: Spool):
         route, minute = limits(0, 100), await now_ms(spool) // 60_000
-        await spool.redis.hset(f"{{ms}}:sent:{ROUTE}", mapping={minute - 1441: 60, minute - 1440: 30, minute - 1: 9})
+        # Not at the border itself: the next minute may begin here.
+        await spool.redis.hset(f"{{ms}}:sent:{ROUTE}", mapping={minute - 1441: 60, minute - 1439: 30, minute - 1: 9})
         await set_route(spool, day=99, tail=minute - 1441)
         assert (await view(spool, route)).sent_last_24_hours == 39
         assert await spool.redis.hlen(f"{{ms}}:sent:{ROUTE}") == 2
@@ -388,17 +409,19 @@ class TestTrouble:
 
     async def test_a_route_in_trouble_grants_nothing_until_the_probe(self, spool: Spool):
         await _told(spool, self.FACT)
+        trouble = (await view(spool, UNLIMITED)).trouble
+        assert trouble is not None
+        assert trouble.probe_at_ms - trouble.since_ms == 5000
+        await put_off(spool, "tp")
         denied = await taken(spool, UNLIMITED)
         assert isinstance(denied, Denied)
         assert denied.why == "trouble"
-        assert 3000 < denied.wait_ms <= 5000
-        trouble = (await view(spool, UNLIMITED)).trouble
-        assert trouble is not None
+        assert 3_500_000 < denied.wait_ms <= 3_605_000
         assert (trouble.code, trouble.words, trouble.is_account) == (self.FACT.code, self.FACT.words, True)
 
     async def test_one_probe_is_granted_and_no_other(self, spool: Spool):
         await _told(spool, self.FACT)
-        await set_route(spool, tp=await now_ms(spool) - 1)
+        await set_route(spool, tp=await now_ms(spool) - 1, tn=6)  # minutes until the next
         answers = await asyncio.gather(*(taken(spool, UNLIMITED) for _ in range(10)))
         assert [type(one) for one in answers].count(Granted) == 1
         assert {one.why for one in answers if isinstance(one, Denied)} == {"trouble"}
@@ -415,11 +438,10 @@ class TestTrouble:
         for seconds in (10, 20, 40, 80, 160, 300, 300):
             await set_route(spool, tp=await now_ms(spool) - 1)
             assert await taken(spool, UNLIMITED) == Granted()
+            before_ms = await now_ms(spool)
             await _told(spool, self.FACT, self.FACT)
             await _told(spool, self.FACT)
-            trouble = (await view(spool, UNLIMITED)).trouble
-            assert trouble is not None
-            assert seconds * 700 < trouble.probe_at_ms - await now_ms(spool) <= seconds * 1000
+            await _probe_comes(spool, seconds, before_ms)
 
     async def test_ses_is_out_of_reach_after_five_failures_in_a_row(self, spool: Spool):
         fact = RouteFact("unreachable", ROUTE, "Unreachable", "connection refused")
@@ -434,20 +456,18 @@ class TestTrouble:
         for seconds in (2, 4, 8, 16, 30, 30):
             await set_route(spool, tp=await now_ms(spool) - 1)
             assert await taken(spool, UNLIMITED) == Granted()
+            before_ms = await now_ms(spool)
             await _told(spool, fact)
-            trouble = (await view(spool, UNLIMITED)).trouble
-            assert trouble is not None
-            assert seconds * 600 < trouble.probe_at_ms - await now_ms(spool) <= seconds * 1000
+            await _probe_comes(spool, seconds, before_ms)
 
     async def test_a_probe_without_an_answer_counts_as_a_failed_one_when_the_next_is_made(self, spool: Spool):
         fact = RouteFact("unreachable", ROUTE, "TimeoutError", "no answer")
         await _told(spool, *[fact] * 5)
         for seconds in (1, 2, 4, 8, 16, 30, 30):
-            await set_route(spool, tp=await now_ms(spool) - 1)
+            before_ms = await now_ms(spool)
+            await set_route(spool, tp=before_ms - 1)
             assert await taken(spool, UNLIMITED) == Granted()
-            trouble = (await view(spool, UNLIMITED)).trouble
-            assert trouble is not None
-            assert seconds * 500 < trouble.probe_at_ms - await now_ms(spool) <= seconds * 1000
+            await _probe_comes(spool, seconds, before_ms)
 
     async def test_a_probe_that_was_answered_otherwise_does_not_make_the_next_one_rarer(self, spool: Spool):
         await _told(spool, self.FACT)

@@ -150,7 +150,7 @@ class FunctionProcess:
     async def _how_it_ended(self) -> str:
         """The handler may also have closed the channel and live on: the process is ended then."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self.gone), 0.5)
+            await asyncio.wait_for(asyncio.shield(self.gone), 2)
         how = self._report.decode("ascii", "replace").split("\n")
         self.end()
         return self._words(next((line for line in how if line and not line.startswith("pid ")), ""))

@@ -80,7 +80,7 @@ async def test_a_server_that_accepts_and_never_answers_does_not_hang_the_door(tm
     server = TestServer(make_app(tools))
     await server.start_server()
     try:
-        async with asyncio.timeout(20), aiohttp.ClientSession() as client:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as client:
             for path in ("/healthz", "/metrics"):
                 async with client.get(server.make_url(path)) as answer:
                     assert answer.status == web.HTTPServiceUnavailable.status_code

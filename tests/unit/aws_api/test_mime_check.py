@@ -82,17 +82,20 @@ LARGE = {
 
 @pytest.mark.parametrize("content", LARGE.values(), ids=LARGE)
 def test_while_a_large_update_is_checked_other_threads_go_on(content):
-    shares = []
-    for _ in range(6):  # the machine may be busy with something else
+    # In CPU time, which does not go by while the process is not let run; a try may still be spoilt by a thread that is
+    # not. What never lets others go on spoils all.
+    shares = [1.0]
+    while shares[-1] >= 0.25 and len(shares) <= 30:
         checking, longest = threading.Thread(target=refusal, args=(content,)), 0.0
-        begin = last = time.perf_counter()
+        begin = last = time.process_time()
         checking.start()
         while checking.is_alive():
             time.sleep(0.0005)
-            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+            now = time.process_time()
+            longest, last = max(longest, now - last), now
         checking.join()
         shares.append(longest / (last - begin))
-    assert min(shares) < 0.25
+    assert shares[-1] < 0.25, shares
 
 
 def test_of_an_endless_field_no_more_than_a_bounded_piece_is_taken():

@@ -27,10 +27,10 @@ LIMIT_SECONDS = 10.0
 
 
 def ends_soon(work: Callable[[], object]) -> None:
-    began = time.process_time()
+    began = time.thread_time()
     with contextlib.suppress(SendRefused, WrongForm, WrongKind, OperationRefused):
         work()
-    assert time.process_time() - began < LIMIT_SECONDS
+    assert time.thread_time() - began < LIMIT_SECONDS
 
 
 HEADERS = (

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from aws_api.wire.streaming import send_streamed
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

@@ -52,7 +52,7 @@ def _process_at(action: str) -> "subprocess.Popen[bytes]":
 
 def test_kill_ends_the_process_without_a_word():
     with _process_at("kill") as process:
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
 
 
 def test_stop_freezes_the_process_until_it_is_continued():
@@ -60,4 +60,4 @@ def test_stop_freezes_the_process_until_it_is_continued():
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
         process.send_signal(signal.SIGCONT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0

@@ -10,7 +10,7 @@ from config.settings import LogSettings
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+def written(capsys: pytest.CaptureFixture[str], no_garbage_of_others: None) -> Iterator[Callable[[], str]]:
     """What was written to stderr since the last look; the logging of the process is as before afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

@@ -200,6 +200,18 @@ def test_a_password_in_a_wrong_url_is_not_shown(variable: str, url: str, shown: 
     assert mistakes(**{variable: url}) == [f"{variable}: must begin with redis://, rediss:// or unix://, not {shown!r}"]
 
 
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("foo=1", "the URL has an option that the Redis client does not know: 'foo'"),
+        ("socket_timeout=long", "Invalid value for 'socket_timeout' in connection URL"),
+    ],
+)
+def test_an_option_in_the_url_of_redis_that_cannot_be_used_is_named(query: str, problem: str):
+    found = mistakes(SLUICE_REDIS_URL=f"redis://:hunter2@h/0?{query}")
+    assert found == [f"SLUICE_REDIS_URL: must have options that can be used ({problem}), not 'redis://***@h/0?***'"]
+
+
 def test_a_password_is_not_shown_when_settings_are_printed():
     settings = load_settings(
         environ={"SLUICE_REDIS_URL": "redis://:hunter2@h", "SLUICE_BROKER_URL": "redis://:hunter2@h"}

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from config.errors import Refused
 from config.settings import Settings
 from mailsluice import embedded_redis
 from spool.safety import NO_ANSWER_EMBEDDED
+from tests.running import wait_until
 
 
 def settings_in(folder: Path) -> Settings:
@@ -71,12 +73,26 @@ def test_the_server_takes_the_configuration(tmp_path: Path) -> None:
     binary, file = embedded_redis.prepare(settings)
     # An unknown directive would end the server at once, with this on its stderr.
     server = subprocess.Popen((binary, file), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    with pytest.raises(subprocess.TimeoutExpired):
-        server.communicate(timeout=0.5)
-    server.terminate()
-    _, said = server.communicate(timeout=30)
+    try:
+        wait_until(lambda: server.poll() is not None or answers(settings.embedded_socket), "it answers", seconds=60)
+        server.terminate()
+        _, said = server.communicate(timeout=60)
+    finally:
+        server.kill()
+        server.communicate()
     assert server.returncode == 0, said
     assert (tmp_path / "redis" / "appendonlydir").exists()
+
+
+def answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        try:
+            connection.connect(str(path))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(100) == b"+PONG\r\n"
+        except (FileNotFoundError, ConnectionError):
+            return False
 
 
 def fake_binary(folder: Path, name: str, version: str) -> Path:

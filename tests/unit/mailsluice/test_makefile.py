@@ -16,7 +16,7 @@ def would_run(folder: Path) -> str:
     command = ("make", "--dry-run", "up")
     # `make test ARGS=…` runs this: what that make hands down must not change this one.
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS"))}
-    made = subprocess.run(command, cwd=folder, env=outside, capture_output=True, text=True, timeout=30, check=True)
+    made = subprocess.run(command, cwd=folder, env=outside, capture_output=True, text=True, timeout=60, check=True)
     return made.stdout
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from config.errors import Refused
 from config.settings import Settings
+from mailsluice import preflight
 from mailsluice.preflight import (
     Door,
     certificate_problems,
@@ -24,6 +25,7 @@ from mailsluice.preflight import (
     without_secrets,
 )
 from tests.dialogues.stand import write_certificate
+from tests.servers import free_port
 
 
 def test_a_new_data_dir_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -52,7 +54,8 @@ def test_the_lock_lasts_as_long_as_a_child_that_inherited_it(tmp_path: Path) -> 
     os.close(lock_data_dir(tmp_path, "another"))
 
 
-def test_a_holder_that_is_gone_is_waited_for(tmp_path: Path) -> None:
+def test_a_holder_that_is_gone_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "LOCK_WAIT_SECONDS", 60.0)  # a slow machine may end the child later
     gone = subprocess.Popen((sys.executable, "-c", ""))
     gone.wait()
     (tmp_path / "lock").write_text(f"mailsluice up, process {gone.pid}\n")
@@ -115,8 +118,7 @@ def test_without_a_certificate_there_is_nothing_to_say() -> None:
 
 
 def test_a_free_port_is_no_problem_and_stays_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     assert port_problems([Door("smtp", "127.0.0.1", port)]) == []
     socket.create_server(("127.0.0.1", port)).close()
 
@@ -143,8 +145,7 @@ def test_ports_that_are_proposed_differ_from_each_other_and_from_those_that_are_
 
 
 def test_two_doors_on_one_port_are_a_problem_unless_on_other_addresses() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     smtp, api = Door("smtp", "127.0.0.1", port), Door("api", "127.0.0.1", port)
     assert f"port {port} of [api] is the port of [smtp] too" in port_problems([smtp, api])[0]
     assert port_problems([smtp, Door("api", "127.0.0.2", port)]) == []

@@ -18,17 +18,19 @@ from mailsluice.child import Child, ChildState
 from mailsluice.supervisor import ChildFailed, Supervisor
 from tests.running import is_alive, wait_until
 
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 READY = "import os; os.write(int(os.environ['MAILSLUICE_READY_FD']), b'ready\\n'); "
 TELL = "import os, sys; tell = lambda word: os.write(os.open(sys.argv[1], os.O_APPEND | os.O_WRONLY), word.encode()); "
 SLEEP = "import signal; signal.pause()"
+#: For who handles signals: one that comes right before a pause() would be seen only after the next.
+LISTEN = "\nimport time\nwhile True: time.sleep(0.1)"
 #: Tells when it starts and when it is asked to stop.
 POLITE = (
     TELL
     + "import signal; name = sys.argv[2]; leave = lambda *_: (tell(f'{name} stops\\n'), sys.exit(0)); "
     + "signal.signal(signal.SIGTERM, leave); tell(f'{name} starts\\n'); "
     + READY
-    + "\nwhile True: signal.pause()"
+    + LISTEN
 )
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + READY + "\nwhile True: signal.pause()"
 

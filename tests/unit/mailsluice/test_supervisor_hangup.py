@@ -10,7 +10,7 @@ from pathlib import Path
 from config.settings import Settings
 from mailsluice.children import UpOptions, children_of
 from tests.running import wait_until
-from tests.unit.mailsluice.test_supervisor import POLITE, READY, SLEEP, TELL, Stage, stage, until
+from tests.unit.mailsluice.test_supervisor import LIMIT_SECONDS, LISTEN, POLITE, READY, SLEEP, TELL, Stage, stage, until
 
 __all__ = ["stage"]  # the fixture
 
@@ -19,7 +19,7 @@ LISTENS = (
     + "import signal; name = sys.argv[2]; signal.signal(signal.SIGHUP, lambda *_: tell(f'{name} reads\\n')); "
     + "signal.signal(signal.SIGTERM, lambda *_: (tell(f'{name} stops\\n'), sys.exit(0))); "
     + READY
-    + "\nwhile True: signal.pause()"
+    + LISTEN
 )
 
 
@@ -94,7 +94,7 @@ def test_with_its_terminal_there_it_goes_on_and_without_it_ends(tmp_path: Path) 
         assert supervisor.poll() is None
         os.close(master)
         master = -1
-        assert supervisor.wait(30) == 0
+        assert supervisor.wait(LIMIT_SECONDS) == 0
         assert diary.read_text().splitlines()[-1] == "worker stops"
     finally:
         supervisor.kill()

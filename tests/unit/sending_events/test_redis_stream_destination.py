@@ -17,7 +17,7 @@ def server():
 
 @pytest.fixture
 async def redis(server):
-    client = redis_client(server.url)
+    client = redis_client(server.url, answer_seconds=60)
     await client.flushall()
     yield client
     await client.aclose()

@@ -98,28 +98,32 @@ def test_events_that_went_unread_behind_a_delay_do_not_disturb():
 
 async def test_a_waiting_reader_is_woken_by_the_next_call():
     events = Feed(1_000_000, 0.0, asyncio.get_running_loop().time)
-    waiting = asyncio.create_task(events.wait(0, 60))
+    waiting = asyncio.create_task(events.wait(0, 600))
     await asyncio.sleep(0)
     assert not waiting.done()
     events.append(call(1))
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 60)
     assert events.read(0)[1] == 2
-    await asyncio.wait_for(events.wait(0, 60), 10)  # there is something: no wait
+    await asyncio.wait_for(events.wait(0, 600), 60)  # there is something: no wait
 
 
 async def test_a_waiting_reader_is_woken_when_an_event_is_old_enough():
-    events = Feed(1_000_000, 0.05, asyncio.get_running_loop().time)
+    events, now = feed(delay_seconds=0.0625)  # as long the reader sleeps, whatever our clock says
     events.append(call(1))
+    waiting = asyncio.create_task(events.wait(0, 600))
+    await asyncio.sleep(0)
     assert events.read(0)[1] == 0
-    await asyncio.wait_for(events.wait(0, 60), 10)
+    assert not waiting.done()
+    now[0] += 0.0625
+    await asyncio.wait_for(waiting, 60)
     assert events.read(0)[1] == 2
 
 
 async def test_a_reader_waits_no_longer_than_it_asked_or_the_feed_lives():
     events = Feed(1_000_000, 0.0, asyncio.get_running_loop().time)
-    await asyncio.wait_for(events.wait(0, 0.02), 10)
-    await asyncio.wait_for(events.wait(0, 0), 10)
-    waiting = asyncio.create_task(events.wait(0, 60))
+    await asyncio.wait_for(events.wait(0, 0.02), 60)
+    await asyncio.wait_for(events.wait(0, 0), 60)
+    waiting = asyncio.create_task(events.wait(0, 600))
     await asyncio.sleep(0)
     events.close()
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 60)

@@ -90,7 +90,7 @@ async def test_a_wrong_number_of_answers_fails_the_round_and_nobody_waits_for_ev
     store = Store()
     store.answers[0] = [1]
     commit = GroupCommit(store.write)
-    results = await asyncio.wait_for(asyncio.gather(commit.add(1), commit.add(2), return_exceptions=True), 10)
+    results = await asyncio.wait_for(asyncio.gather(commit.add(1), commit.add(2), return_exceptions=True), 60)
     assert all(isinstance(result, ValueError) for result in results)
 
 
@@ -163,7 +163,7 @@ async def test_the_end_of_the_loops_task_leaves_nobody_waiting():
     await turns()
     assert commit._round is not None
     commit._round.cancel()
-    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
     assert all(isinstance(result, asyncio.CancelledError) for result in results)
     store.gate.set()
     assert await commit.add(9) == 90

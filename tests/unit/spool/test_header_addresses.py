@@ -82,7 +82,11 @@ def test_the_place_of_an_address_is_where_it_stands(value: bytes):
     "piece", [b'"', b"<", b"(", b"\\", b'"\\', b"(a", b'<<"', b"a@x,", b"(((\\", b"<a ", b":", b" "]
 )
 def test_hostile_lists_cost_linear_time(piece: bytes, milliseconds):
-    assert milliseconds(lambda: mailboxes(piece * (100_000 // len(piece)))) < 500
+    def cost(size: int) -> float:
+        return milliseconds(lambda: mailboxes(piece * (size // len(piece))))
+
+    # Quadratic would be 256 times; the part is measured too because the machine may be slow now.
+    assert cost(100_000) < max(500, 100 * cost(100_000 // 16))
 
 
 @given(st.binary(max_size=300), st.randoms(use_true_random=False))

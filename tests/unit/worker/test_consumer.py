@@ -36,7 +36,15 @@ class Dispatcher:
 
 
 @pytest.fixture
-def consumer() -> MailConsumer:
+def clock(monkeypatch) -> list[float]:
+    """The instant that it is."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def consumer(clock) -> MailConsumer:
     made = MailConsumer.__new__(MailConsumer)
     made.hub, made.event_dispatcher = Hub(), Dispatcher()
     return made
@@ -57,13 +65,12 @@ def test_what_comes_after_a_flush_gets_the_next(consumer):
         assert consumer.event_dispatcher.flushes == flushes
 
 
-def test_a_flush_that_a_new_loop_has_forgotten_is_asked_for_again(consumer, monkeypatch):
+def test_a_flush_that_a_new_loop_has_forgotten_is_asked_for_again(consumer, clock):
     consumer.on_send_event_buffered()
     consumer.hub = Hub()
     consumer.on_send_event_buffered()
     assert not consumer.hub.soon
-    later = time.monotonic() + 2.1
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    clock[0] += 2.1
     consumer.on_send_event_buffered()
     consumer.hub.turn()
     assert consumer.event_dispatcher.flushes == 1

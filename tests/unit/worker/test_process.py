@@ -48,20 +48,20 @@ async def test_a_task_ends_with_its_messages():
     tools, process = worker_with(AnsweringSes(Accepted("0100-1"), Accepted("0100-2")))
     await process.process(["m1", "m2"])
     assert {one.to for one in tools.spool.settlements if one.to} == {Place.DONE}
-    await asyncio.wait_for(process.finish(), 5)
+    await asyncio.wait_for(process.finish(), 60)
     assert len(tools.leases) == 0
 
 
 async def test_a_task_does_not_wait_for_a_slow_message_which_goes_on_without_it():
     ses = SlowSes()
     tools, process = worker_with(ses)
-    await asyncio.wait_for(process.process(["m1"]), 10)
+    await asyncio.wait_for(process.process(["m1"]), 60)
     assert (len(ses.calls), len(tools.leases)) == (1, 1)
     finishing = asyncio.create_task(process.finish())
     await asyncio.sleep(0)
     assert not finishing.done()
     ses.answers.set()
-    await asyncio.wait_for(finishing, 10)
+    await asyncio.wait_for(finishing, 60)
     assert tools.spool.settlements[-1].to == "done"
     assert len(tools.leases) == 0
 
@@ -76,8 +76,8 @@ async def test_what_is_under_way_keeps_its_places_until_it_ends():
     await asyncio.sleep(0)
     assert not more.done()
     ses.answers.set()
-    await asyncio.wait_for(more, 20)
-    await asyncio.wait_for(process.finish(), 20)
+    await asyncio.wait_for(more, 60)
+    await asyncio.wait_for(process.finish(), 60)
     assert process._room._free == places
     assert len(tools.leases) == 0
 
@@ -100,7 +100,7 @@ async def test_a_bug_that_escapes_the_pipeline_is_logged_and_costs_its_message_o
     tools.leases.drop = broken
     with structlog.testing.capture_logs() as lines:
         await process.process(["m1", "m2"])
-        await asyncio.wait_for(process.finish(), 5)
+        await asyncio.wait_for(process.finish(), 60)
     failed = [line for line in lines if line["event"] == "message.failed" and line["error"] == "ValueError"]
     assert failed
     assert any(one.lease.message_id == "m2" and one.to == "done" for one in tools.spool.settlements)
@@ -115,4 +115,4 @@ async def test_tasks_beyond_the_threads_drop_their_nudges(tasks):
     await asyncio.wait(running)
     assert len(tools.leases) == min(tasks, process._max_processing)
     ses.answers.set()
-    await asyncio.wait_for(process.finish(), 20)
+    await asyncio.wait_for(process.finish(), 60)

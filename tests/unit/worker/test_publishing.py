@@ -1,7 +1,6 @@
 """Rounds of destinations in a worker: a task waits a moment only, whatever its destination does."""
 
 import asyncio
-import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -57,11 +56,9 @@ async def test_hanging_destinations_hold_no_task_and_delay_no_other(publisher):
     news: list[str] = []
     rounds = rounds_of(publisher, news)
     publisher.hanging = {f"hook-{number}" for number in range(40)}
-    started = time.monotonic()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20):  # half a second each: one after the other they would take longer
         await asyncio.gather(*(rounds.begin(name) for name in publisher.hanging))
         await rounds.begin("good")
-    assert time.monotonic() - started < 10
     assert news == ["taken"]
     await rounds.begin("hook-1")  # it has its round already
     assert len(publisher.begun) == 41

@@ -52,7 +52,7 @@ async def test_a_newcomer_that_is_denied_goes_to_its_lane_with_what_was_learnt(w
     assert (end.to, end.reason, end.seat) == ("lane", IN_LANE, verdict.work.seat)
     assert [one.outcome for one in end.attempts] == ["accepted"]
     assert end.states == (SENT,) * 50 + (WAITING,) * 10
-    assert 43190 < end.after_seconds < 43200
+    assert 43000 < end.after_seconds < 43200
     assert tools.gate_wanted.is_set()
     assert [EventRecord.decode(one).kind for one in end.events] == ["send"]
 
@@ -285,7 +285,7 @@ async def test_who_may_expire_while_paused_wakes_for_it():
     tools = stand(AnsweringSes(), relay={"expire_while_paused": True, "max_age_seconds": 600})
     _paused(tools, Pause("domain:example.net"))
     verdict = await relay(work(tools), tools)
-    assert 590 < verdict.work.delay.after_seconds < 601
+    assert 500 < verdict.work.delay.after_seconds < 601
 
 
 async def test_a_pause_that_ended_since_the_gate_looked_keeps_nobody():

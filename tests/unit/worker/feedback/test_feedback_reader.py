@@ -209,7 +209,7 @@ async def test_a_position_in_another_source_counts_for_nothing():
 
 async def until(stand: Stand, writes: int) -> None:
     running = asyncio.ensure_future(read_on(stand.reader, structlog.get_logger(), stand.sleep))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while stand.spool.writes < writes:
             await asyncio.sleep(0)
     running.cancel()

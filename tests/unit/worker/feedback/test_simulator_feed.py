@@ -92,12 +92,12 @@ async def test_an_answer_that_is_cut_off_means_away(feed_of: Ask):
 
 
 async def test_a_source_that_nobody_listens_at_means_away():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    feed = SimulatorFeed(f"http://127.0.0.1:{port}", wait_seconds=0.1)
-    with pytest.raises(FeedAway, match="does not answer"):
-        await feed.read(0)
-    await feed.close()
+    with socket.socket() as taken:  # so that nobody else gets the port; it does not listen
+        taken.bind(("127.0.0.1", 0))
+        feed = SimulatorFeed(f"http://127.0.0.1:{taken.getsockname()[1]}", wait_seconds=0.1)
+        with pytest.raises(FeedAway, match="does not answer"):
+            await feed.read(0)
+        await feed.close()
 
 
 async def test_a_proxy_of_the_environment_is_not_asked(feed_of: Ask, monkeypatch: pytest.MonkeyPatch):

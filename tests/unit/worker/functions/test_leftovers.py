@@ -88,14 +88,16 @@ def test_a_handler_that_forges_its_own_answer_gives_the_next_message_none(ask):
 def test_what_is_written_between_two_calls_answers_nobody(ask, tmp_path):
     text = FORGER + (
         "    def late():\n"
+        "        while not os.path.exists('answered'): time.sleep(0.01)\n"
         "        os.write(3, reply(b'\"late\"'))\n"
         "        open('written', 'w').close()\n"
         "    def handler(event, context):\n"
-        "        if event == 1: threading.Timer(0.05, late).start()\n"
+        "        if event == 1: threading.Thread(target=late).start()\n"
         "        return [event, os.getpid()]\n"
     )
 
     async def until_written() -> None:
+        (tmp_path / "answered").touch()
         await asyncio.to_thread(wait_until, (tmp_path / "written").exists, "it is written")
 
     (first, old), (second, new) = ask("late.py", text, [1, 2], until_written)

@@ -138,4 +138,4 @@ def test_ten_million_bytes_take_moments_whatever_they_are(field):
     content = b"Content-Type: multipart/mixed; boundary*=b\r\n\r\n" + field * (10_000_000 // len(field))
     began = time.process_time()
     attachments_of(content)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 15
