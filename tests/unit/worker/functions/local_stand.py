@@ -1,6 +1,7 @@
 """Functions of this machine with real processes: a folder for handlers, calls, and what is left of their processes."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -79,11 +80,13 @@ class Here:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False
+    """Whether a thread of the process exists that is no zombie: its files are open until the last one has ended."""
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if task.joinpath("stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] not in {"Z", "X"}:
+                    return True
+    return False
 
 
 def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 60.0) -> None:
