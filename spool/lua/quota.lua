@@ -6,7 +6,8 @@
 --   bt            when the tokens above were true, ms     base  recipients per second before factor and margin
 --   fa, ft        learned factor and when it was so       cut   when it was last cut
 --   rate, limit, used, at   what SES said and when it was asked        qe  why it did not
---   ask, since    when SES was last asked and the value of `all` then; sn the same for the figures above
+--   ask, since    when SES was last asked and `settled` then; sn the same for the figures above
+--   mt, ma, mb    when `all` was last marked, its value then and at the mark before
 --   day, tail, all  recipients of the last 24 hours, the oldest minute of them, recipients ever
 --   du, dk, ds    until when the daily quota is ended by SES's word, how often in a row, since when
 --   t, tw, ts, ta trouble: code, words, since, kind (1 = the account's, d = not allowed, 0 = on the way)
@@ -20,6 +21,8 @@ local FRESH_MS = 180000
 local RECOVERED_PER_MS = 0.01 / 1000
 -- A wait that has no end of its own.
 local LONG_MS = 60000
+-- A call that takes longer is an exception.
+local UNDER_WAY_MS = 5000
 -- The releases are so far ahead of the calls.
 local AHEAD_SECONDS = 0.5
 local UNLIMITED = math.huge
@@ -201,9 +204,23 @@ local function slide(route, now)
   put(route, 'tail', tail)
 end
 
+-- Recipients ever whose calls have ended, or fewer: those of the last seconds, twice UNDER_WAY_MS at most, may be under
+-- way, neither in SES's figure nor taken after the question. They count twice for once, until SES is asked again: a day
+-- of which the last recipients wait a minute longer is kept, and so is the share of a lane.
+local function settled(route, now)
+  local all, age = number(route, 'all', 0), now - number(route, 'mt', 0)
+  if age >= 2 * UNDER_WAY_MS then return all end
+  return math.min(all, number(route, age >= UNDER_WAY_MS and 'ma' or 'mb', 0))
+end
+
 -- `recipients` below nought: SES did not take them after all.
 local function note_taken(route, recipients, now)
   slide(route, now)
+  if now - number(route, 'mt', 0) >= UNDER_WAY_MS then
+    put(route, 'mb', settled(route, now))
+    put(route, 'ma', number(route, 'all', 0))
+    put(route, 'mt', math.floor(now))
+  end
   route.taken = route.taken + recipients
   put(route, 'day', number(route, 'day', 0) + recipients)
   put(route, 'all', number(route, 'all', 0) + recipients)

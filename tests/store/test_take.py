@@ -330,6 +330,7 @@ class TestDailyQuota:
     async def test_mail_of_other_senders_of_the_account_counts(self, spool: Spool):
         route = limits()
         assert await taken(spool, route, 10) == Granted()
+        await set_route(spool, mt=1)  # that call has ended
         asked = await spool.may_ask_quota(ROUTE, 60)
         assert asked
         assert await taken(spool, route, 5) == Granted()
@@ -339,6 +340,28 @@ class TestDailyQuota:
         assert isinstance(await taken(spool, route, 1), Denied)
         await set_route(spool, at=asked - 200_000)  # a figure of yesterday says nothing
         assert (await view(spool, route)).sent_last_24_hours == 20
+
+    async def test_calls_that_may_be_under_way_when_ses_is_asked_count_besides_its_figure(self, spool: Spool):
+        async def told(sent: int) -> float:
+            asked = await spool.may_ask_quota(ROUTE, 0)
+            figures = {"max_send_rate": 0, "max_24_hour_send": 200, "sent_last_24_hours": sent}
+            await spool.note_quota(ROUTE, **figures, asked_at_ms=asked)
+            return (await view(spool, route)).sent_last_24_hours
+
+        async def later(seconds: int) -> None:
+            await set_route(spool, mt=await now_ms(spool) - 1000 * seconds)
+
+        route = limits()
+        assert await taken(spool, route, 10) == Granted()
+        assert await told(0) == 10, "SES has not seen it yet"
+        await later(5)
+        assert await taken(spool, route, 5) == Granted()
+        assert await told(10) == 25, "the ten are a few seconds old"
+        await later(5)
+        assert await taken(spool, route, 1) == Granted()
+        assert await told(16) == 22, "of the ten it is sure that they have ended"
+        await later(10)
+        assert await told(16) == 16, "all have"
 
     async def test_minus_one_is_no_limit_and_the_operators_cap_still_counts(self, spool: Spool):
         asked = await now_ms(spool)
