@@ -39,6 +39,8 @@ from tests.servers import RedisServer, free_port
 HOUSE = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
 PATIENCE_SECONDS = 90.0
+#: Calls that one worker makes at once: so many may reach SES late and all together, when a process had stopped.
+UNDER_WAY = 32
 
 # Short distances, so that what takes minutes in production takes seconds here. Leases and calls are not among them: no
 # process that stops for a few seconds, because the machine is busy, may lose its messages or take an answer for lost.

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from spool.states import Place
-from tests.line import Line, wait_until
+from tests.line import UNDER_WAY, Line, wait_until
 from tests.servers import free_port
 
 pytestmark = pytest.mark.processes
@@ -90,7 +90,7 @@ def test_an_account_in_trouble_gets_few_calls_and_all_its_mail_when_it_is_well_a
         account.assert_clean()
         assert account.by_state == {"sent": len(everything)}
         assert account.duplicates == 0
-        assert line.violations()["rate"] == 0
+        assert line.violations()["rate"] <= 2 * UNDER_WAY
 
 
 def test_where_ses_cannot_be_reached_few_calls_are_tried_and_mail_goes_out_when_it_is_back():

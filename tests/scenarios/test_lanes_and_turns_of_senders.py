@@ -3,7 +3,7 @@
 import pytest
 
 from spool.states import Place
-from tests.line import Line, wait_until
+from tests.line import UNDER_WAY, Line, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -34,7 +34,7 @@ def test_express_overtakes_the_bulk_that_waits():
         wait_until(lambda: line.route().lanes["bulk"].messages >= 300, "bulk waits")
         (express,) = line.submit(1, lane="express")
         line.wait_for([express])
-        assert line.violations()["rate"] == 0
+        assert line.violations()["rate"] <= 2 * UNDER_WAY
         finish_quickly(line, [*bulk, express])
         assert sent_after(line, express, bulk) >= 200
 

@@ -3,7 +3,7 @@
 import pytest
 
 from spool.states import ACCOUNT_TROUBLE, SES_UNAVAILABLE, Place
-from tests.line import Line, wait_until
+from tests.line import UNDER_WAY, Line, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -65,7 +65,7 @@ def test_a_permission_that_nobody_has_stops_the_relay_with_few_calls_and_nothing
         account = line.account(ids)
         account.assert_clean()
         assert account.by_state == {"sent": messages}
-        assert line.violations()["rate"] == 0
+        assert line.violations()["rate"] <= 2 * UNDER_WAY
 
 
 def test_calls_that_ses_refused_use_none_of_the_daily_quota():

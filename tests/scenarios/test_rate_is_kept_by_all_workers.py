@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from spool.states import Place
-from tests.line import Line, wait_until
+from tests.line import UNDER_WAY, Line, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -138,4 +138,4 @@ def test_a_new_rate_of_the_account_is_learned_while_mail_flows():
         line.wait_for(ids)
         line.account(ids).assert_clean()
         wait_until(lambda: line.route().max_send_rate == 200, "the new rate is known")
-        assert line.violations()["rate"] <= 16  # what was under way, had SES stopped for a while
+        assert line.violations()["rate"] <= UNDER_WAY

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.line import Line, wait_until
+from tests.line import UNDER_WAY, Line, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
@@ -50,4 +50,4 @@ def test_ten_times_the_waiting_messages_cost_no_more_commands():
         # what a process makes up for that had stopped, in one.
         assert any(commands_per_second(line) < 1.5 * with_few + 100 for _ in range(4))
         assert line.route().waiting_messages >= few + more - 1000  # they waited while it was measured
-        assert line.violations()["rate"] <= 2 * 16  # what was under way, had SES stopped for a while
+        assert line.violations()["rate"] <= 2 * UNDER_WAY
