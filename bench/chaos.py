@@ -39,6 +39,7 @@ SETTINGS = {
     "SLUICE_SMTP_MAX_CONNECTIONS_PER_ADDRESS": "1000",
     # A worker that keeps dying is the point here; nothing may end up with the operator for it.
     "SLUICE_WORKER_MAX_CRASHES": "1000",
+    # What a killed worker held is soon taken by others, and what one holds that is only slow is not.
     "SLUICE_WORKER_LEASE_SECONDS": "6",
 }
 

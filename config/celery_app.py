@@ -5,12 +5,14 @@ is off: early ack, no prefetch, no results, no ETA, ids only in arguments, since
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from celery import Celery
 from kombu import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.queues import ALL_QUEUES, EVENTS_QUEUE, KEY_PREFIX, PROCESS_QUEUE
+from config.redis_clients import options_of_url, read_url
 from config.settings import Settings
 
 PROCESS_TASK = "process"
@@ -33,8 +35,13 @@ def make_celery(settings: Settings, *, pool: str = "worker.process:MailPool") ->
 
 
 def broker_url(url: str) -> str:
-    """Kombu's name for the same server: it calls a unix socket redis+socket."""
-    return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url
+    """Kombu's name for the same server: it calls a unix socket redis+socket; options are read by our transport."""
+    plain = url.partition("?")[0]
+    said = read_url(url)
+    if "@" not in plain and (said.get("username") or said.get("password")):
+        login = f"{quote(said.get('username') or '', safe='')}:{quote(said.get('password') or '', safe='')}@"
+        plain = plain.replace("://", f"://{login}", 1)
+    return plain.replace("unix://", "redis+socket://", 1) if plain.startswith("unix://") else plain
 
 
 def _options(settings: Settings, pool: str) -> dict[str, Any]:
@@ -42,6 +49,7 @@ def _options(settings: Settings, pool: str) -> dict[str, Any]:
         # A lost nudge costs a second: no copies of tasks under way, which a full server could not even keep.
         "broker_transport_options": {
             "global_keyprefix": KEY_PREFIX,
+            "url_options": options_of_url(settings.broker_url),
             "socket_connect_timeout": 5,
             "ack_emulation": False,
         },

@@ -424,14 +424,18 @@ class Line:
         return [json.loads(line) for line in whole.split("\n")] if whole else []
 
     def wait_for_events(self, message_ids: Sequence[str]) -> None:
-        """Until the Send events of all sent recipients are in the file."""
+        """Until the events of all recipients that were sent or rejected are in the file."""
+        messages = self.load_all(message_ids).values()
+        sent, rejected = (
+            {(one.message_id, one.recipients[index]) for one in messages for index in one.indexes(state)}
+            for state in (RecipientState.SENT, RecipientState.REJECTED)
+        )
 
-        sent = {
-            (one.message_id, one.recipients[index])
-            for one in self.load_all(message_ids).values()
-            for index in one.indexes(RecipientState.SENT)
-        }
-        wait_until(lambda: _told(self.published()).get("Send", set()) >= sent, "Send events of all sent recipients")
+        def are_told() -> bool:
+            told = _told(self.published())
+            return told.get("Send", set()) >= sent and _refused(told) >= rejected
+
+        wait_until(are_told, "events of all recipients that were sent or rejected")
 
     def account(self, message_ids: Sequence[str]) -> "Account":
         """The books of these messages, when the events that are still on their way have been published."""
@@ -450,7 +454,7 @@ class Account:
     problems: list[str]
 
     def assert_clean(self) -> None:
-        assert self.problems == []
+        assert not self.problems, self.problems
         assert self.lost == 0
 
 
@@ -495,9 +499,7 @@ def _count_one(
         account.problems.append(f"{name} is {state.name} in a finished message")
     if state is RecipientState.SENT and told and (message.message_id, address) not in told.get("Send", set()):
         account.problems.append(f"{name} was sent without a Send event")
-    # A recipient that SES never got has a Bounce only for the suppression list.
-    refused = told.get("Reject", set()) | told.get("sluice:Bounced", set()) | told.get("Bounce", set())
-    if state is RecipientState.REJECTED and (message.message_id, address) not in refused:
+    if state is RecipientState.REJECTED and (message.message_id, address) not in _refused(told):
         account.problems.append(f"{name} was rejected without an event Reject, Bounced or Bounce")
 
 
@@ -510,6 +512,11 @@ def calls_in_doubt(attempts: Sequence[Attempt]) -> int:
         if earlier.outcome == "accepted" and earlier.worker != later.worker
     )
     return without + late
+
+
+def _refused(told: dict[str, set[tuple[str, str]]]) -> set[tuple[str, str]]:
+    """A recipient that SES never got has a Bounce only for the suppression list."""
+    return told.get("Reject", set()) | told.get("sluice:Bounced", set()) | told.get("Bounce", set())
 
 
 def _told(events: Sequence[dict[str, Any]]) -> dict[str, set[tuple[str, str]]]:

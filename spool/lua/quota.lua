@@ -216,10 +216,15 @@ end
 -- `recipients` below nought: SES did not take them after all.
 local function note_taken(route, recipients, now)
   slide(route, now)
-  if now - number(route, 'mt', 0) >= UNDER_WAY_MS then
+  local age = now - number(route, 'mt', 0)
+  if age < 0 or age >= UNDER_WAY_MS then
     put(route, 'mb', settled(route, now))
     put(route, 'ma', number(route, 'all', 0))
     put(route, 'mt', math.floor(now))
+  end
+  if recipients < 0 then  -- else they would hide as many that are under way
+    put(route, 'ma', number(route, 'ma', 0) + recipients)
+    put(route, 'mb', number(route, 'mb', 0) + recipients)
   end
   route.taken = route.taken + recipients
   put(route, 'day', number(route, 'day', 0) + recipients)

@@ -173,7 +173,7 @@ def test_many_messages_survive_kills_at_any_moment(tmp_path):
 
 
 def _updates(line: Line) -> set[Path]:
-    return {path for path in (line.folder / "content").rglob("*-u????????") if path.is_file()}
+    return {path for path in (line.folder / "content").rglob("*-u" + 32 * "?") if path.is_file()}
 
 
 @pytest.mark.parametrize("step", ["judge.before_call", "judge.after_call", "judge.after_update"])

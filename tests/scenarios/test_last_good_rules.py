@@ -48,10 +48,13 @@ def test_a_worker_of_up_that_is_killed_while_the_file_is_broken_comes_back_with_
         told = up.log_lines("rules.refused")
         assert [line["level"] for line in told] == ["error", "error"]  # the reload's and the new worker's
         assert all("DORP" in line["error"] and "nmae" in line["error"] for line in told)
-        status, body = up.fetch("api", "/healthz")
-        assert status == 200
-        assert any("DORP" in note for note in json.loads(body)["notes"])
-        assert b"mailsluice_rules_trouble 1.0" in up.fetch("api", "/metrics")[1]
+
+        def is_told() -> bool:
+            status, body = up.fetch("api", "/healthz")
+            return status == 200 and any("DORP" in note for note in json.loads(body)["notes"])
+
+        up.wait_until(is_told, "healthz names the mistake")  # a heartbeat that is late is not shown
+        up.wait_until(lambda: b"mailsluice_rules_trouble 1.0" in up.fetch("api", "/metrics")[1], "so do the metrics")
         assert up.run("rules", "check").returncode == 1
         write(file, GOOD + "# mended\n")
         up.wait_until(lambda: b"mailsluice_rules_trouble 0.0" in up.fetch("api", "/metrics")[1], "the trouble is over")

@@ -9,7 +9,7 @@ import pytest
 
 from spool import keys
 from spool.records import Settlement
-from spool.sending_quota import Denied, Granted, Lost, RouteFact, Take
+from spool.sending_quota import Denied, Granted, Lost, RouteFact, RouteLimits, Take
 from spool.store import Spool
 from tests.servers import RedisServer
 from tests.store.messages import (
@@ -267,8 +267,10 @@ class TestRates:
 
     async def test_the_factor_recovers_a_hundredth_a_second_and_never_falls_below_its_floor(self, spool: Spool):
         route = limits(100)
-        await set_route(spool, fa=0.5, ft=await now_ms(spool) - 20_000)
-        assert 0.7 <= (await view(spool, route)).factor < 0.9
+        since_ms = await now_ms(spool) - 20_000
+        await set_route(spool, fa=0.5, ft=since_ms)
+        factor = (await view(spool, route)).factor
+        assert 0.7 <= factor <= 0.5 + (await now_ms(spool) + 1 - since_ms) * 0.01 / 1000
         await set_route(spool, fa=0.5, ft=await now_ms(spool) - 90_000)
         assert (await view(spool, route)).factor == 1
         await set_route(spool, fa=1 / 64, ft=await now_ms(spool))
@@ -298,6 +300,18 @@ class TestRates:
         await set_route(spool, c=4.5)
         await _told(spool, RouteFact("refused", ROUTE, "X", recipients=50, lanes=("express", "bulk")))
         assert float(await spool.redis.hget(keys.route_key(ROUTE), "c")) == pytest.approx(4.95, abs=0.06)
+
+
+async def _as_if_later(spool: Spool, seconds: int) -> None:
+    """For the mark of the recipients so far: it was made so long ago."""
+    await set_route(spool, mt=await now_ms(spool) - 1000 * seconds)
+
+
+async def _sent_as_ses_says(spool: Spool, route: RouteLimits, sent: float) -> float:
+    """SES is asked now and says so many; what we reckon with."""
+    asked = await spool.may_ask_quota(ROUTE, 0)
+    await spool.note_quota(ROUTE, max_send_rate=0, max_24_hour_send=200, sent_last_24_hours=sent, asked_at_ms=asked)
+    return (await view(spool, route)).sent_last_24_hours
 
 
 async def _told(spool: Spool, *facts: RouteFact) -> None:
@@ -342,26 +356,36 @@ class TestDailyQuota:
         assert (await view(spool, route)).sent_last_24_hours == 20
 
     async def test_calls_that_may_be_under_way_when_ses_is_asked_count_besides_its_figure(self, spool: Spool):
-        async def told(sent: int) -> float:
-            asked = await spool.may_ask_quota(ROUTE, 0)
-            figures = {"max_send_rate": 0, "max_24_hour_send": 200, "sent_last_24_hours": sent}
-            await spool.note_quota(ROUTE, **figures, asked_at_ms=asked)
-            return (await view(spool, route)).sent_last_24_hours
-
-        async def later(seconds: int) -> None:
-            await set_route(spool, mt=await now_ms(spool) - 1000 * seconds)
-
         route = limits()
         assert await taken(spool, route, 10) == Granted()
-        assert await told(0) == 10, "SES has not seen it yet"
-        await later(5)
+        assert await _sent_as_ses_says(spool, route, 0) == 10, "SES has not seen it yet"
+        await _as_if_later(spool, 5)
         assert await taken(spool, route, 5) == Granted()
-        assert await told(10) == 25, "the ten are a few seconds old"
-        await later(5)
+        assert await _sent_as_ses_says(spool, route, 10) == 25, "the ten are a few seconds old"
+        await _as_if_later(spool, 5)
         assert await taken(spool, route, 1) == Granted()
-        assert await told(16) == 22, "of the ten it is sure that they have ended"
-        await later(10)
-        assert await told(16) == 16, "all have"
+        assert await _sent_as_ses_says(spool, route, 16) == 22, "of the ten it is sure that they have ended"
+        await _as_if_later(spool, 10)
+        assert await _sent_as_ses_says(spool, route, 16) == 16, "all have"
+
+    async def test_a_call_that_was_refused_hides_none_that_is_under_way(self, spool: Spool):
+        route = limits()
+        assert await taken(spool, route, 50) == Granted()
+        await _as_if_later(spool, 5)
+        assert await taken(spool, route, 1) == Granted()
+        await _told(spool, RouteFact("refused", ROUTE, "X", recipients=50, lanes=("express", "bulk")))
+        assert await taken(spool, route, 49) == Granted()
+        await _as_if_later(spool, 5)
+        assert await _sent_as_ses_says(spool, route, 0) == 50
+
+    async def test_a_clock_that_was_set_back_hides_nothing_and_counts_nothing_twice_for_long(self, spool: Spool):
+        route = limits()
+        assert await taken(spool, route, 10) == Granted()
+        await _as_if_later(spool, -3600)
+        assert await taken(spool, route, 5) == Granted()
+        assert await _sent_as_ses_says(spool, route, 0) == 15
+        await _as_if_later(spool, 10)
+        assert await _sent_as_ses_says(spool, route, 15) == 15
 
     async def test_minus_one_is_no_limit_and_the_operators_cap_still_counts(self, spool: Spool):
         asked = await now_ms(spool)

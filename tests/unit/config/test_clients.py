@@ -1,4 +1,5 @@
 import asyncio
+import re
 from contextlib import suppress
 
 import pytest
@@ -42,7 +43,7 @@ async def test_a_frozen_server_is_given_up_after_the_answer_limit(redis_server):
 
 async def test_what_the_url_says_wins_and_nothing_is_repeated_in_silence():
     url = "redis://h/0?socket_timeout=20&socket_connect_timeout=7&max_connections=3&health_check_interval=4&timeout=2"
-    redis = redis_client(f"{url}&retry_on_timeout=yes")
+    redis = redis_client(url)
     pool = redis.connection_pool
     told = {name: pool.connection_kwargs[name] for name in ("socket_timeout", "socket_connect_timeout")}
     assert told == {"socket_timeout": 20, "socket_connect_timeout": 7}
@@ -51,7 +52,19 @@ async def test_what_the_url_says_wins_and_nothing_is_repeated_in_silence():
     await redis.aclose()
 
 
-def test_an_option_that_the_client_does_not_know_is_named_and_the_password_is_not():
-    with pytest.raises(ValueError, match="does not know: 'foo'") as caught:
-        redis_client("redis://:hunter2@h/0?foo=1")
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("foo=1", "the option 'foo' cannot be used here"),
+        ("retry_on_timeout=yes", "the option 'retry_on_timeout' cannot be used here"),
+        ("decode_responses=yes", "the option 'decode_responses' cannot be used here"),
+        ("connection_class=x", "the option 'connection_class' cannot be used here"),
+        ("ssl_nothing=1", "the option 'ssl_nothing' cannot be used here"),
+        ("ssl_cert_reqs=CERT_REQUIRED", "Invalid SSL Certificate Requirements Flag: CERT_REQUIRED"),
+        ("socket_timeout=long", "Invalid value for 'socket_timeout' in connection URL."),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named_and_the_password_is_not(query: str, problem: str):
+    with pytest.raises(ValueError, match=re.escape(problem)) as caught:
+        redis_client(f"rediss://:hunter2@h/0?{query}")
     assert "hunter2" not in str(caught.value)

@@ -64,7 +64,7 @@ class Here:
         )
 
     async def reason_of(self, function: Function, event: Any = None, *, expected: str) -> str:
-        """Why a call fails. How its process ended is waited for half a second only: on a slow machine once more."""
+        """Why a call fails. How its process ended is waited for two seconds only: on a slow machine once more."""
         for _ in range(5):
             with pytest.raises(InvocationFailed) as failed:
                 await self.call(function, event)
