@@ -26,7 +26,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 up: $(VENV)/.runtime  ## start everything on this machine, no AWS account needed (ARGS="--workers 2")
 	$(BIN)/mailsluice up $(ARGS)
 test: $(VENV)/.dev  ## every test (ARGS="-k gateway")
-	$(BIN)/python -m pytest -n 6 $(ARGS)
+	$(BIN)/python -m pytest -n 5 $(ARGS)
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
